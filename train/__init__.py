@@ -1,0 +1,1 @@
+"""Training: data, losses, loops. Nothing in `vidgen` imports from here."""

@@ -1,0 +1,1 @@
+"""Video with content and motion pulled apart: codes in, video out."""
