@@ -1,0 +1,1 @@
+"""What is measured: `scores` (numpy, arrays in, floats out) and `features` (small networks that judge clips)."""
