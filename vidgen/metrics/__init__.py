@@ -1,1 +1,1 @@
-"""What is measured: `scores` (numpy, arrays in, floats out) and `features` (small networks that judge clips)."""
+"""What is measured: `scores` (numpy, arrays in, floats out) and `features` (networks that judge clips)."""

@@ -1,7 +1,6 @@
 """A small network that judges clips: their category (MCS), their factors (swap error), features (FVD-c).
 
-Trained on real clips only, by `train/probes.py`; one safetensors file per data set, its config in the
-metadata.
+Trained on real clips only, by `train/probes.py`; one safetensors file per data set.
 
 Letters in shapes: n clips, t frames, c channels, h w, d features.
 """
@@ -73,7 +72,7 @@ class Judge(nn.Module):
         self.outputs = nn.ModuleDict({name: nn.Linear(2 * d, count) for name, count in outputs.items()})
 
     def features(self, video: Tensor) -> Tensor:
-        """Describe clips of any length: video [n, t, c, h, w] in [-1, 1] -> [n, 2 d], still and moving parts."""
+        """Describe clips of any length: video [n, t, c, h, w] in [-1, 1] -> [n, 2 d], still and moving."""
         n, size = len(video), self.config.size
         assert video.ndim == 5 and video.shape[2:] == (3, size, size), video.shape
         frames = rearrange(video, "n t c h w -> (n t) c h w").contiguous(memory_format=torch.channels_last)
@@ -116,7 +115,7 @@ def _chunks(clips: np.ndarray) -> Iterator[Tensor]:
 
 @torch.inference_mode()
 def read_factors(judge: Judge, clips: np.ndarray) -> dict[str, np.ndarray]:
-    """Read all factors off clips uint8 [n, t, h, w, c]: classes as int64 [n], values as float32 [n, count]."""
+    """Read all factors off clips uint8 [n, t, h, w, c]: classes int64 [n], values float32 [n, count]."""
     parts = [judge(video) for video in _chunks(clips)]
     found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     return {name: (v.argmax(1) if name in judge.config.heads else v).numpy() for name, v in found.items()}
@@ -138,8 +137,7 @@ def load_judge(path: Path | str) -> tuple[Judge, dict[str, Any]]:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise VidgenError(f"{path} is a safetensors file, but not one of vidgen's judges.")
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no
-            mapping)
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         judge = Judge(JudgeConfig(**json.loads(metadata["config"])))
         judge.load_state_dict(tensors, strict=True)
         about = json.loads(metadata["about"])
