@@ -1,0 +1,128 @@
+"""The training loop that every trainer shares: run folder, checkpoints, resume, logs.
+
+A trainer is an object with `state() -> dict`, `load(state)`, `step(index) -> dict of floats` and `sample(folder, index)`.
+All random numbers of a step come from (seed, step), so a resumed run repeats an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from tqdm import tqdm
+
+from vidgen.errors import VidgenError
+
+
+class Trainer(Protocol):
+    """What `run` drives."""
+
+    def state(self) -> dict[str, Any]: ...
+
+    def load(self, state: dict[str, Any]) -> None: ...
+
+    def step(self, index: int) -> dict[str, float]: ...
+
+    def sample(self, folder: Path, index: int) -> None: ...
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write the training state whole or not at all."""
+    part = path.with_suffix(".part")
+    try:
+        torch.save(state, part)
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:
+        part.unlink(missing_ok=True)
+        raise VidgenError(f"Cannot write {path}: {error}.") from error
+
+
+def run(
+    trainer: Trainer,
+    out: Path,
+    steps: int,
+    options: dict[str, Any],
+    *,
+    save_every: int = 500,
+    sample_every: int = 500,
+    log_every: int = 20,
+) -> float:
+    """Train to `steps`, resuming from `out` when it holds a run of the same options. Returns the hours trained in all."""
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = out / "state.pt"
+    first, seconds = 0, 0.0
+    if checkpoint.exists():
+        first, seconds = _resume(trainer, checkpoint, options)
+    (out / "options.json").write_text(json.dumps(options, indent=1))
+    bar = tqdm(range(first, steps), initial=first, total=steps, unit="step", dynamic_ncols=True, mininterval=5)
+    started, sums = time.monotonic(), {}
+    with (out / "log.jsonl").open("a") as log:
+        for index in bar:
+            torch.manual_seed(options["seed"] * 1_000_003 + index)
+            for name, value in trainer.step(index).items():
+                sums.setdefault(name, []).append(value)
+            if (index + 1) % log_every == 0 or index + 1 == steps:
+                means = {name: sum(values) / len(values) for name, values in sums.items()}
+                _watch(means, index)
+                spent = seconds + time.monotonic() - started
+                log.write(json.dumps({"step": index + 1, "seconds": round(spent, 1), **means}) + "\n")
+                log.flush()
+                bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()}, refresh=False)
+                sums = {}
+            if (index + 1) % sample_every == 0 or index + 1 == steps:
+                trainer.sample(out, index + 1)
+            if (index + 1) % save_every == 0 or index + 1 == steps:
+                spent = seconds + time.monotonic() - started
+                save_state(checkpoint, {"step": index + 1, "seconds": spent, "options": options, "trainer": trainer.state()})
+    return (seconds + time.monotonic() - started) / 3600
+
+
+def _resume(trainer: Trainer, checkpoint: Path, options: dict[str, Any]) -> tuple[int, float]:
+    try:
+        saved = torch.load(checkpoint, weights_only=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise VidgenError(f"{checkpoint} cannot be read; remove it to start anew ({error}).") from error
+    changed = [name for name, value in options.items() if saved["options"].get(name, value) != value]
+    if changed:
+        raise VidgenError(
+            f"{checkpoint.parent} holds a run with another {changed[0]} ({saved['options'][changed[0]]}); "
+            "choose another --out or the same options."
+        )
+    trainer.load(saved["trainer"])
+    return saved["step"], saved["seconds"]
+
+
+def _watch(means: dict[str, float], index: int) -> None:
+    for name, value in means.items():
+        if not math.isfinite(value):
+            raise VidgenError(f"Training broke at step {index + 1}: the loss {name!r} is {value}; lower the learning rate.")
+
+
+def revision() -> str:
+    """Give the git revision, with "+" where the tree has uncommitted changes; "unknown" outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        name = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
+        dirty = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=here, capture_output=True, check=False).returncode
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return name.stdout.strip() + ("+" if dirty else "")
+
+
+def hardware() -> str:
+    """Name the machine that trains."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = models[0] if models else cpu
+    return f"{cpu}, {torch.get_num_threads()} thread(s)"

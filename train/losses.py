@@ -1,0 +1,35 @@
+"""Losses as pure tensor functions: logits or samples in, a scalar out."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def discriminator_loss(real: Tensor, fake: Tensor, kind: str) -> Tensor:
+    """Score a discriminator: "hinge" (Lim & Ye 2017) or "bce", the original minimax loss; logits of any shape."""
+    if kind == "hinge":
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def generator_loss(fake: Tensor, kind: str) -> Tensor:
+    """Score a generator: the hinge loss's counterpart, or the non-saturating loss (Goodfellow 2014)."""
+    return -fake.mean() if kind == "hinge" else F.softplus(-fake).mean()
+
+
+def category_loss(logits: Tensor, label: Tensor) -> Tensor:
+    """Cross-entropy of Q(category | clip) (InfoGAN, Chen et al. 2016): logits [n, classes], label [n]."""
+    return F.cross_entropy(logits, label)
+
+
+def kl_to_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, exp(log_variance)) || N(0, I)) in nats, summed over all but the first axis, mean over it."""
+    return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).flatten(1).sum(1).mean()
+
+
+def feature_distance(found: list[Tensor], wanted: list[Tensor]) -> Tensor:
+    """Mean absolute difference of activations, layer by layer, against `wanted` without its gradient."""
+    terms = [(a - b.detach()).abs().mean() for a, b in zip(found, wanted, strict=True)]
+    return torch.stack(terms).mean()

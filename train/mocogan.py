@@ -1,0 +1,422 @@
+"""Train MoCoGAN: `python -m train.mocogan --preset modern --data PATH --out DIR`. The same command again resumes.
+
+--data: a clone of the LPC sprite repository, the word `shapes` (our generator), a pack of train.prepare, or a folder of
+strips or videos. `paper` is the paper's recipe; `modern` ties the codes to real clips with inference networks
+(train/posterior.py), uses the hinge loss with spectral norm, label-conditional discriminators, EMA and bfloat16.
+One generator pass a step serves both discriminators, both updates and the redrawn clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange, repeat
+from PIL import Image
+from torch import Tensor
+
+from train import common, losses
+from train.augment import translate
+from train.data.sources import Batch, Source, open_source
+from train.ema import EMA
+from train.posterior import ContentPosterior, MotionPosterior, draw
+from vidgen.checkpoint import save_model
+from vidgen.errors import VidgenError
+from vidgen.models.mocogan import Discriminator, MoCoGAN, MoCoGANConfig
+
+
+@dataclass(frozen=True)
+class Options:
+    """Hold a training recipe; the defaults are the paper's (section 4 and appendix A), `PRESETS` has the others."""
+
+    # generator
+    size: int = 64
+    length: int = 16
+    content_dim: int = 50
+    motion_dim: int = 10
+    state_dim: int = 10
+    base_width: int = 64
+    head: str = "transposed"
+    category_input: str = "motion"
+    # discriminators
+    d_width: int = 64
+    v_width: int = 64
+    patch: bool = True
+    norm: str = "batch"
+    noise: float = 0.1
+    image_frames: int = 1  # frames of each clip that D_I sees
+    time_stride: int = 1
+    differences: bool = False
+    shrink: int = 1
+    conditional: bool = False
+    # optimisation
+    batch: int = 32
+    loss: str = "bce"
+    lr_g: float = 2e-4
+    lr_d: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+    weight_decay: float = 1e-5
+    category_weight: float = 1.0  # lambda of the InfoGAN term
+    supervised: bool = True  # Q also learns from the labels of real clips
+    translate: int = 0
+    ema: float = 0.999
+    stride: int = 2  # of real frames, where the source has more than it shows
+    bfloat16: bool = False
+    decay: float = 0.0  # share of the run, at its end, over which the learning rates fall to zero
+    # inference networks; redraw 0 turns them off
+    redraw: float = 0.0  # weight of the mean absolute error of redrawn real clips
+    redraw_frames: int = 4
+    references: int = 3  # frames from which the content is inferred
+    kl: float = 0.0
+    features: float = 0.0  # weight of D_I's feature distance between real and redrawn frames
+    warm_up: int = 0  # steps with the redrawing alone, before the discriminators join
+    lr_warm: float = 1e-3
+    seed: int = 0
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "modern": {
+        "content_dim": 48,
+        "motion_dim": 12,
+        "state_dim": 64,
+        "base_width": 48,
+        "head": "conv",
+        "category_input": "both",
+        "d_width": 48,
+        "v_width": 48,
+        "patch": False,
+        "norm": "spectral",
+        "noise": 0.0,
+        "image_frames": 4,
+        "time_stride": 2,
+        "differences": True,
+        "shrink": 2,
+        "conditional": True,
+        "batch": 16,
+        "loss": "hinge",
+        "lr_g": 2e-4,
+        "lr_d": 4e-4,
+        "beta2": 0.99,
+        "weight_decay": 0.0,
+        "translate": 3,
+        "stride": 1,
+        "bfloat16": True,
+        "decay": 0.2,
+        "redraw": 40.0,
+        "kl": 0.008,
+        "features": 4.0,
+        "warm_up": 1500,
+    },
+}
+
+
+class MoCoGANTrainer:
+    """One method per part of the step: generate, update_d, update_g."""
+
+    def __init__(self, options: Options, source: Source, device: str = "cpu") -> None:
+        self.o, self.source, self.device = options, source, torch.device(device)
+        o, labels = options, len(source.categories)
+        config = MoCoGANConfig(
+            size=o.size,
+            content_dim=o.content_dim,
+            motion_dim=o.motion_dim,
+            state_dim=o.state_dim,
+            num_labels=labels,
+            category_input=o.category_input,
+            base_width=o.base_width,
+            head=o.head,
+            clip_length=o.length,
+        )
+        torch.manual_seed(o.seed)
+        self.g = self._place(MoCoGAN(config))
+        self.d_image, self.d_video = (self._place(d) for d in discriminators(o, labels))
+        self.parts: dict[str, torch.nn.Module] = {"g": self.g, "d_image": self.d_image, "d_video": self.d_video}
+        if o.redraw:
+            self.q_content = self._place(ContentPosterior(o.size, 3, o.content_dim))
+            self.q_motion = self._place(MotionPosterior(o.size, 3, o.motion_dim, labels))
+            self.parts |= {"q_content": self.q_content, "q_motion": self.q_motion}
+        self.average = EMA(self.g, o.ema)
+        self.parts["average"] = self.average.model
+        generating = [p for name in ("g", "q_content", "q_motion") if name in self.parts for p in self.parts[name].parameters()]
+        judging = [*self.d_image.parameters(), *self.d_video.parameters()]
+        adam = {"betas": (o.beta1, o.beta2), "weight_decay": o.weight_decay}
+        self.opt_g = torch.optim.Adam(generating, o.lr_g, **adam)
+        self.opt_d = torch.optim.Adam(judging, o.lr_d, **adam)
+
+    def _place(self, module: torch.nn.Module) -> Any:
+        if not self.o.bfloat16:  # the layout pays only in bfloat16
+            return module.to(self.device)
+        video = isinstance(module, Discriminator) and module.dims == 3
+        return module.to(self.device, memory_format=torch.channels_last_3d if video else torch.channels_last)
+
+    def set_rates(self, index: int, steps: int) -> None:
+        """Set the learning rates of step `index` of `steps`."""
+        o = self.o
+        left = (steps - index) / max(o.decay * steps, 1)
+        fall = min(1.0, left)
+        for group in self.opt_g.param_groups:
+            group["lr"] = (o.lr_warm if o.redraw and index < o.warm_up else o.lr_g) * fall
+        for group in self.opt_d.param_groups:
+            group["lr"] = o.lr_d * fall
+
+    def step(self, index: int) -> dict[str, float]:
+        """Train one step; returns the losses."""
+        batch = self.source.batch(np.random.default_rng([self.o.seed, index]), self.o.batch, self.o.length, self.o.references)
+        batch = batch.to(self.device)
+        adversarial = not self.o.redraw or index >= self.o.warm_up
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.o.bfloat16):
+            made = self.generate(batch, adversarial)
+            log = self.update_d(batch, made) if adversarial else {}
+            log |= self.update_g(batch, made, adversarial)
+        self.average.update(self.g, index)
+        return log
+
+    def generate(self, batch: Batch, adversarial: bool) -> dict[str, Any]:
+        """Render new clips and, with inference networks, frames of the real clips, in one pass of G_I."""
+        o, n, made, latents = self.o, len(batch.video), {}, []
+        times = repeat(torch.arange(o.length, device=self.device, dtype=torch.float32), "t -> n t", n=n)
+        if adversarial:
+            made["label"] = torch.randint(max(self.g.num_labels, 1), (n,), device=self.device)
+            codes = torch.randn(n, o.content_dim, device=self.device), torch.randn(n, 1 + o.length, o.motion_dim, device=self.device)
+            latents.append(self._latents(*codes, times, made["label"]))
+        if o.redraw:
+            picks = torch.rand(n, o.length, device=self.device).argsort(1)[:, : o.redraw_frames]
+            content, motion = self.q_content(batch.references), self.q_motion(batch.video, batch.label)
+            latents.append(self._latents(draw(*content), draw(*motion), picks.float(), batch.label))
+            made["kl"] = losses.kl_to_normal(*content) + losses.kl_to_normal(*motion)
+            made["wanted"] = batch.video[torch.arange(n, device=self.device)[:, None], picks]
+        frames = self.g.image(self._layout(torch.cat([rearrange(part, "n t d -> (n t) d 1 1") for part in latents])))
+        if adversarial:
+            made["video"] = rearrange(frames[: n * o.length], "(n t) c h w -> n t c h w", n=n)
+        if o.redraw:
+            made["redrawn"] = rearrange(frames[-n * o.redraw_frames :], "(n f) c h w -> n f c h w", n=n)
+        return made
+
+    def _latents(self, content: Tensor, motion: Tensor, times: Tensor, label: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, enabled=False):
+            return self.g.latents(content.float(), motion.float(), times, label if self.g.num_labels else None)
+
+    def _layout(self, frames: Tensor) -> Tensor:
+        return frames.contiguous(memory_format=torch.channels_last) if self.o.bfloat16 else frames
+
+    def judge(self, video: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Score clips by both discriminators: D_I's logits, D_V's logits, Q's class logits."""
+        seen = translate(video, self.o.translate)
+        n, frames = len(seen), self.o.image_frames
+        picks = torch.rand(n, seen.shape[1], device=seen.device).argsort(1)[:, :frames]
+        images = rearrange(seen[torch.arange(n, device=seen.device)[:, None], picks], "n f c h w -> (n f) c h w")
+        image_logit, _ = self.d_image(self._layout(images), repeat(label, "n -> (n f)", f=frames))
+        video_logit, classes = self.d_video(seen, label)
+        return image_logit, video_logit, classes
+
+    def update_d(self, batch: Batch, made: dict[str, Any]) -> dict[str, float]:
+        """Update D_I, D_V and, on labelled clips, Q."""
+        real_i, real_v, classes = self.judge(batch.video, batch.label)
+        fake_i, fake_v, _ = self.judge(made["video"].detach(), made["label"])
+        loss_i = losses.discriminator_loss(real_i, fake_i, self.o.loss)
+        loss_v = losses.discriminator_loss(real_v, fake_v, self.o.loss)
+        loss, log = loss_i + loss_v, {"d_image": loss_i.item(), "d_video": loss_v.item()}
+        if classes is not None and self.o.supervised:
+            known = losses.category_loss(classes, batch.label)
+            loss, log = loss + self.o.category_weight * known, log | {"q_real": known.item()}
+        self.opt_d.zero_grad(set_to_none=True)
+        loss.backward()
+        self.opt_d.step()
+        return log
+
+    def update_g(self, batch: Batch, made: dict[str, Any], adversarial: bool) -> dict[str, float]:
+        """Update G_I, R_M and the inference networks; Q learns along where it has no labelled clips (InfoGAN)."""
+        o, log = self.o, {}
+        loss = torch.zeros((), device=self.device)
+        judges = [self.d_image, self.d_video]
+        infogan = self.g.num_labels > 0 and not o.supervised
+        for judge in judges:
+            judge.requires_grad_(False)
+        if infogan:
+            self.d_video.requires_grad_(True)
+        if adversarial:
+            fake_i, fake_v, classes = self.judge(made["video"], made["label"])
+            adv_i, adv_v = losses.generator_loss(fake_i, o.loss), losses.generator_loss(fake_v, o.loss)
+            loss, log = adv_i + adv_v, {"g_image": adv_i.item(), "g_video": adv_v.item()}
+            if classes is not None:
+                asked = losses.category_loss(classes, made["label"])
+                loss, log = loss + o.category_weight * asked, log | {"q_fake": asked.item()}
+        if o.redraw:
+            error = (made["redrawn"].float() - made["wanted"]).abs().mean()
+            loss, log = loss + o.redraw * error + o.kl * made["kl"], log | {"redraw": error.item(), "kl": made["kl"].item()}
+            if adversarial and o.features:
+                pair = [self._layout(rearrange(made[key], "n f c h w -> (n f) c h w")) for key in ("redrawn", "wanted")]
+                distance = losses.feature_distance(self.d_image.features(pair[0]), self.d_image.features(pair[1]))
+                loss, log = loss + o.features * distance, log | {"features": distance.item()}
+        self.opt_g.zero_grad(set_to_none=True)
+        if infogan:
+            self._infogan(loss, asked)
+        else:
+            loss.backward()
+        self.opt_g.step()
+        for judge in judges:
+            judge.requires_grad_(True)
+        return log
+
+    def _infogan(self, loss: Tensor, asked: Tensor) -> None:
+        """Give Q, and the trunk that it shares, the gradient of the category term alone; then the generator all of it."""
+        weights = list(self.d_video.parameters())
+        gradients = torch.autograd.grad(self.o.category_weight * asked, weights, retain_graph=True, allow_unused=True)
+        loss.backward(inputs=[p for group in self.opt_g.param_groups for p in group["params"]])
+        self.opt_d.zero_grad(set_to_none=True)
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = gradient
+        self.opt_d.step()
+
+    def state(self) -> dict[str, Any]:
+        """Collect all that a resumed run needs."""
+        modules = {name: module.state_dict() for name, module in self.parts.items()}
+        return modules | {"opt_g": self.opt_g.state_dict(), "opt_d": self.opt_d.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take up a state of `state()`."""
+        for name, module in self.parts.items():
+            module.load_state_dict(state[name])
+        self.opt_g.load_state_dict(state["opt_g"])
+        self.opt_d.load_state_dict(state["opt_d"])
+
+    @torch.no_grad()
+    def sample(self, folder: Path, index: int) -> None:
+        """Write a sheet of clips from fixed codes and, below, real clips over their redrawing."""
+        o, rows = self.o, 10
+        draws = torch.Generator().manual_seed(1)
+        content = torch.randn(rows, o.content_dim, generator=draws).to(self.device)
+        motion = torch.randn(rows, 1 + o.length, o.motion_dim, generator=draws).to(self.device)
+        label = (torch.arange(rows) * 7 % max(self.g.num_labels, 1)).to(self.device)
+        times = repeat(torch.arange(o.length, dtype=torch.float32, device=self.device), "t -> n t", n=rows)
+        model = self.average.model
+        sheets = [model(content, motion, times, label)]
+        if o.redraw:
+            batch = self.source.batch(np.random.default_rng([7, 7]), 4, o.length, o.references).to(self.device)
+            means = self.q_content(batch.references)[0], self.q_motion(batch.video, batch.label)[0]
+            again = model(*means, times[:4], batch.label)
+            sheets.append(rearrange(torch.stack([batch.video, again], 1), "n two t c h w -> (n two) t c h w"))
+        sheet = rearrange(torch.cat(sheets), "n t c h w -> (n h) (t w) c").float().clamp(-1, 1)
+        Image.fromarray(((sheet + 1) * 127.5).round().byte().cpu().numpy()).save(folder / f"samples-{index:06d}.png")
+
+
+def discriminators(options: Options, labels: int) -> tuple[Discriminator, Discriminator]:
+    """Build D_I and D_V."""
+    o, conditional = options, labels if options.conditional else 0
+    shared = {"patch": o.patch, "norm": o.norm, "noise": o.noise, "conditional": conditional}
+    image = Discriminator(2, o.size, width=o.d_width, **shared)
+    video = Discriminator(
+        3,
+        o.size,
+        length=o.length,
+        width=o.v_width,
+        time_stride=o.time_stride,
+        differences=o.differences,
+        shrink=o.shrink,
+        classes=labels,
+        **shared,
+    )
+    return image, video
+
+
+@torch.no_grad()
+def settle_norms(trainer: MoCoGANTrainer, batches: int = 50) -> None:
+    """Set the running statistics of the averaged generator to those of its own weights."""
+    model = trainer.average.model
+    norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over the batches
+    o = trainer.o
+    draws = torch.Generator().manual_seed(o.seed)
+    times = repeat(torch.arange(o.length, dtype=torch.float32), "t -> n t", n=o.batch).to(trainer.device)
+    model.train()
+    for _ in range(batches):
+        content = torch.randn(o.batch, o.content_dim, generator=draws).to(trainer.device)
+        motion = torch.randn(o.batch, 1 + o.length, o.motion_dim, generator=draws).to(trainer.device)
+        label = torch.randint(max(model.num_labels, 1), (o.batch,), generator=draws).to(trainer.device)
+        model(content, motion, times, label)
+    model.eval()
+    for norm in norms:
+        norm.momentum = 0.1
+
+
+def export(trainer: MoCoGANTrainer, path: Path, options: dict[str, Any], steps: int, hours: float) -> None:
+    """Write the averaged generator as a weights file."""
+    settle_norms(trainer)
+    card = {
+        "preset": options["preset"],
+        "options": dataclasses.asdict(trainer.o),
+        "data": options["data"],
+        "steps": steps,
+        "hours": round(hours, 2),
+        "hardware": common.hardware(),
+        "revision": common.revision(),
+        "parameters": sum(p.numel() for p in trainer.g.parameters()),
+    }
+    save_model(path, trainer.average.model, {**trainer.source.about(), "card": card})
+
+
+def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
+    """Read the command line: the run's options, then one option for every field of `Options`."""
+    parser = argparse.ArgumentParser(prog="python -m train.mocogan", description=__doc__.split("\n")[0])
+    parser.add_argument("--preset", choices=PRESETS, default="modern")
+    parser.add_argument("--data", required=True, help="an LPC clone, the word shapes, a pack, or a folder of strips or videos")
+    parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--cache", type=Path, default=None, help="where packed data goes (default: OUT/data)")
+    parser.add_argument("--save-every", type=int, default=500)
+    parser.add_argument("--sample-every", type=int, default=500)
+    for field in dataclasses.fields(Options):
+        kind = {"bool": lambda text: text.lower() in ("1", "true", "yes"), "int": int, "float": float}.get(str(field.type), str)
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=None)
+    args = parser.parse_args(argv)
+    named = {f.name: getattr(args, f.name) for f in dataclasses.fields(Options) if getattr(args, f.name) is not None}
+    return args, Options(**{**PRESETS[args.preset], **named})
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train; returns the exit code."""
+    args, options = parse(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    try:
+        source = open_source(args.data, args.cache or args.out / "data", size=options.size, length=options.length, stride=options.stride)
+        trainer = MoCoGANTrainer(options, source, args.device)
+        settings = {"preset": args.preset, "data": source.name, "steps": args.steps, **dataclasses.asdict(options)}
+        stepper = Scheduled(trainer, args.steps)
+        hours = common.run(
+            stepper, args.out, args.steps, settings, save_every=args.save_every, sample_every=args.sample_every
+        )
+        export(trainer, args.out / "model.safetensors", settings, args.steps, hours)
+    except VidgenError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+class Scheduled:
+    """The trainer with its learning rates set before each step."""
+
+    def __init__(self, trainer: MoCoGANTrainer, steps: int) -> None:
+        self.trainer, self.steps = trainer, steps
+        self.state, self.load, self.sample = trainer.state, trainer.load, trainer.sample
+
+    def step(self, index: int) -> dict[str, float]:
+        """Train one step."""
+        self.trainer.set_rates(index, self.steps)
+        return self.trainer.step(index)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

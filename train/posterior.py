@@ -1,0 +1,67 @@
+"""Inference networks q(content | frames) and q(motion | clip), used only in training.
+
+They tie MoCoGAN's codes to real clips, as in VAE-GAN (Larsen et al., ICML 2016): the generator also redraws real clips
+from their inferred codes. The content network sees single frames of the same subject, where the data has them in
+*other* categories, so that nothing of the motion can hide in the content code.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, reduce
+from torch import Tensor, nn
+
+
+def _down(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(before, after, 4, 2, 1), nn.GroupNorm(8, after), nn.LeakyReLU(0.2))
+
+
+class ContentPosterior(nn.Module):
+    """q(z_C | frames): frames [n, f, c, h, w] -> mean and log variance, [n, d_C] each."""
+
+    def __init__(self, size: int, channels: int, content_dim: int, width: int = 32) -> None:
+        super().__init__()
+        widths = [channels]
+        while size > 4:
+            widths.append(width if len(widths) == 1 else min(widths[-1] * 2, width * 8))
+            size //= 2
+        self.body = nn.Sequential(*(_down(a, b) for a, b in zip(widths, widths[1:], strict=False)))
+        self.head = nn.Linear(widths[-1] * 16, 2 * content_dim)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.body(rearrange(frames, "n f c h w -> (n f) c h w")).flatten(1)
+        merged = reduce(features.float(), "(n f) d -> n d", "mean", n=len(frames))
+        mean, log_variance = self.head(merged).float().chunk(2, -1)
+        return mean, log_variance.clamp(-8, 4)
+
+
+class MotionPosterior(nn.Module):
+    """q(h_0, eps | clip, category): clip [n, t, c, h, w], label [n] -> mean and log variance, [n, t + 1, d_E] each."""
+
+    def __init__(self, size: int, channels: int, motion_dim: int, num_labels: int, width: int = 32) -> None:
+        super().__init__()
+        self.num_labels, self.side = num_labels, min(size, 32)
+        widths = [channels, width, 2 * width, 4 * width]
+        self.body = nn.Sequential(*(_down(a, b) for a, b in zip(widths, widths[1:], strict=False)))
+        self.squeeze = nn.Linear(widths[-1] * (self.side // 8) ** 2, 128)
+        self.gru = nn.GRU(128 + num_labels, 128, batch_first=True, bidirectional=True)
+        self.start = nn.Linear(256, 2 * motion_dim)
+        self.steps = nn.Linear(256, 2 * motion_dim)
+
+    def forward(self, clip: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        small = F.adaptive_avg_pool2d(rearrange(clip, "n t c h w -> (n t) c h w"), self.side)
+        features = rearrange(self.squeeze(self.body(small).flatten(1)), "(n t) d -> n t d", n=len(clip)).float()
+        if self.num_labels:
+            assert label is not None
+            which = F.one_hot(label, self.num_labels).float()
+            features = torch.cat([features, which[:, None].expand(-1, features.shape[1], -1)], -1)
+        hidden, _ = self.gru(features)
+        rows = torch.cat([self.start(hidden.mean(1, keepdim=True)), self.steps(hidden)], 1).float()
+        mean, log_variance = rows.chunk(2, -1)
+        return mean, log_variance.clamp(-8, 4)
+
+
+def draw(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Draw from N(mean, exp(log_variance)), differentiably."""
+    return mean + (0.5 * log_variance).exp() * torch.randn_like(mean)

@@ -1,0 +1,107 @@
+"""Turn videos, frame strips or folders of frames into one pack to train on.
+
+    python -m train.prepare INPUT --out PACK [--size 64] [--min-frames 16] [--names wave,bend]
+
+INPUT is a folder of videos, of frame strips (one image = square frames side by side) or of folders of frames,
+with a sub-folder for each class, or none. The same command again does nothing if nothing has changed. Which
+clips are for testing is decided once, here, by what they show (--group), and stands in the pack.
+
+The Weizmann actions as the authors of MoCoGAN give them are 72 numbered strips in folders 0, 1, 3, 4. Seen side
+by side: 0 is a one-hand wave, 1 a two-hand wave, 3 a jumping jack, 4 a bend; each run of eight numbers is one
+person (four actions, each followed by its mirror image), though persons 0, 1, 3 and 6 wear other clothes for
+the jumping jack. Persons 5 and 6 share a jacket, so 2 and 7 are the better ones to hold out:
+
+    python -m train.prepare actions --out actions.pack --min-frames 32 --group every:8 --tests 2,7 \\
+        --names "one-hand wave,two-hand wave,jumping jack,bend"
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from train.data.folders import LAYOUTS, open_clips
+from train.data.pack import Pack, batches_per_second, pack
+from vidgen.errors import VidgenError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 0 if the pack is there, 2 after a mistake, which is told in one sentence."""
+    options = _parser().parse_args(argv)
+    try:
+        prepare(options)
+    except VidgenError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """Find the clips, pack them and say what there is."""
+    clips = open_clips(
+        options.input,
+        options.size,
+        options.min_frames,
+        names=options.names,
+        group=options.group,
+        layout=options.layout,
+        fps=options.fps,
+    )
+    with tqdm(total=len(clips), desc="decoding", unit="clip", disable=None) as bar:
+        skipped = pack(
+            clips,
+            options.out,
+            options.test_share,
+            options.tests,
+            options.skip_broken,
+            lambda done: bar.update(done - bar.n),
+        )
+    for sentence in skipped:
+        sys.stderr.write(f"skipped {sentence}\n")
+    _report(Pack(options.out), len(skipped))
+
+
+def _report(packed: Pack, skipped: int) -> None:
+    tests = set(packed.header["test_contents"])
+    held = sum(content in tests for content in packed.content_ids)
+    classes = ", ".join(packed.categories) or "none"
+    length = min(16, int(packed.lengths.min()))
+    sys.stdout.write(
+        f"{packed.path}: {len(packed)} clips ({held} for testing, {skipped} skipped) of "
+        f"{packed.lengths.min()} to {packed.lengths.max()} frames at {packed.size} px; "
+        f"{len(set(packed.content_ids))} contents; classes: {classes}; "
+        f"{batches_per_second(packed, length=length):.0f} batches of 32 clips of {length} frames a second.\n"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m train.prepare", description=__doc__.splitlines()[0])
+    parser.add_argument("input", help="folder of videos, frame strips or folders of frames")
+    parser.add_argument("--out", required=True, help="the pack to write")
+    parser.add_argument("--size", type=int, default=64, help="px of a frame's side (64)")
+    parser.add_argument("--min-frames", type=int, default=16, help="shorter clips are an error (16)")
+    parser.add_argument(
+        "--names", type=_listed, help="names of the classes, in the order of their folders: a,b,c"
+    )
+    parser.add_argument(
+        "--group", default="stem", help="what a clip shows: stem, every:K, or a regular expression"
+    )
+    parser.add_argument("--test-share", type=float, default=0.1, help="share of contents held out (0.1)")
+    parser.add_argument("--tests", type=_listed, help="the contents held out, instead of a share: a,b")
+    parser.add_argument(
+        "--layout", choices=LAYOUTS, default="auto", help="what images are, if they do not tell"
+    )
+    parser.add_argument("--fps", type=float, default=25.0, help="of images, which do not say theirs (25)")
+    parser.add_argument("--skip-broken", action="store_true", help="report broken and short clips, and go on")
+    return parser
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

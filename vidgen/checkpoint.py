@@ -1,0 +1,90 @@
+"""Weights: one safetensors file with its JSON description in the metadata; strict load, nothing pickled."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from vidgen.errors import VidgenError
+from vidgen.models import build, family_of
+
+FORMAT = "vidgen-1"
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    except OSError as error:
+        Path(part).unlink(missing_ok=True)
+        raise VidgenError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+def save_model(path: str | Path, model: nn.Module, about: Mapping[str, Any], extra: Mapping[str, Tensor] | None = None) -> None:
+    """Save a generator in half precision.
+
+    about: JSON-able description (title, categories, fps, licence, training card ...). extra: further tensors, such as
+    the content directions, kept under "extra." names.
+    """
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"extra.{name}": value for name, value in (extra or {}).items()}
+    half = {name: (v.half() if v.is_floating_point() else v).contiguous().clone() for name, v in tensors.items()}
+    metadata = {
+        "format": FORMAT,
+        "family": family_of(model),
+        "config": json.dumps(asdict(model.config)),
+        "about": json.dumps(dict(about)),
+    }
+    write_atomic(Path(path), save(half, metadata))
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """Read a file's description without its tensors: family, config, about."""
+    path = Path(path)
+    if not path.is_file():
+        raise VidgenError(f"There is no weights file {path}.")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        if metadata.get("format") != FORMAT:
+            raise VidgenError(f"{path} is a safetensors file, but not one of vidgen's.")
+        return {
+            "family": metadata["family"],
+            "config": json.loads(metadata["config"]),
+            "about": json.loads(metadata["about"]),
+        }
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise VidgenError(f"{path} is not a readable safetensors file of vidgen's ({error}).") from error
+
+
+def load_model(path: str | Path, device: str = "cpu") -> tuple[nn.Module, dict[str, Any], dict[str, Tensor]]:
+    """Load a generator for use: (model in float32 and eval mode, about, extra tensors)."""
+    header = read_header(path)
+    try:
+        with torch.device("meta"):
+            model = build(header["family"], header["config"])
+        with safe_open(path, "pt", device=device) as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        tensors = {name: v.float() if v.is_floating_point() else v for name, v in tensors.items()}
+        state = {name.removeprefix("model."): v for name, v in tensors.items() if name.startswith("model.")}
+        model.load_state_dict(state, strict=True, assign=True)
+    except (SafetensorError, RuntimeError, TypeError) as error:
+        raise VidgenError(f"{path} does not hold the tensors that its description promises.") from error
+    extra = {name.removeprefix("extra."): v for name, v in tensors.items() if name.startswith("extra.")}
+    return model.eval().requires_grad_(False), header["about"], extra
