@@ -18,13 +18,15 @@ def check_output(path: str | os.PathLike) -> Path:
     read-only file in the place of the file.
     """
     target = _resolve(path)
-    if target.is_dir():
-        raise VidgenError(f"{path} is a folder: give the name of a file in it.")
-    if not target.parent.is_dir():
-        raise VidgenError(f"{path} cannot be written because there is no folder {target.parent}: create it.")
-    if target.exists() and not os.access(target, os.W_OK):
-        raise VidgenError(f"{path} is read-only: give another name or allow writing to it.")
     with reported(path):
+        if target.is_dir():
+            raise VidgenError(f"{path} is a folder: give the name of a file in it.")
+        if not target.parent.is_dir():
+            raise VidgenError(
+                f"{path} cannot be written because there is no folder {target.parent}: create it."
+            )
+        if target.exists() and not os.access(target, os.W_OK):
+            raise VidgenError(f"{path} is read-only: give another name or allow writing to it.")
         trial = _neighbour(target)
         trial.touch(exist_ok=False)
         trial.unlink()

@@ -29,9 +29,7 @@ DAMAGE = (
     EOFError,
     ValueError,
     SyntaxError,  # Pillow's for a broken PNG
-    KeyError,
     IndexError,
-    TypeError,
     OverflowError,
     struct.error,
     zlib.error,
