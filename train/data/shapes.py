@@ -30,6 +30,7 @@ import numpy as np
 from einops import rearrange
 
 from vidgen.errors import VidgenError
+from vidgen.video_io import read_clip
 
 CATEGORIES = ["bottom-to-top", "right-to-left"]
 SHAPES = ["disc", "square"]
@@ -74,8 +75,8 @@ class ShapeClips:
     def factors(self, indices: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
         """Return what each clip was drawn from.
 
-        shape [n] (0 disc, 1 square), size [n] px (diameter or side), colour [n, 3] 0..255, direction [n] (label),
-        and trajectory [n, t, 2] (x, y of the centre in px; a pixel's own centre is at +0.5).
+        shape [n] (0 disc, 1 square), size [n] px (diameter or side), colour [n, 3] 0..255, direction [n]
+        (label), and trajectory [n, t, 2] (x, y of the centre in px; a pixel's own centre is at +0.5).
         """
         u = self._draws[np.asarray(indices, dtype=np.int64)]
         low, high = SIZE_RANGE
@@ -184,13 +185,11 @@ def statistics(clips: np.ndarray) -> dict[str, float]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the figures of the authors' strips beside those of as many clips of ours."""
-    from train.data.strips import read_strip
-
     arguments = list(sys.argv[1:] if argv is None else argv)
     if len(arguments) != 1 or not (files := sorted(Path(arguments[0]).rglob("*.png"))[::8]):
         sys.stderr.write("usage: python -m train.data.shapes FOLDER (of the authors' shape strips, PNG)\n")
         return 2
-    theirs = statistics(np.stack([read_strip(file) for file in files]))
+    theirs = statistics(np.stack([read_clip(file).frames for file in files]))
     ours = statistics(ShapeClips(len(files), length=32).batch(range(len(files))))
     sys.stdout.write(f"{'':12} {'strips':>8} {'ours':>8}\n")
     for name, value in theirs.items():
