@@ -6,10 +6,10 @@ INPUT is a folder of videos, of frame strips (one image = square frames side by 
 with a sub-folder for each class, or none. The same command again does nothing if nothing has changed. Which
 clips are for testing is decided once, here, by what they show (--group), and stands in the pack.
 
-The Weizmann actions as the authors of MoCoGAN give them are 72 numbered strips in folders 0, 1, 3 and 4.
-Seen side by side: 0 is a one-hand wave, 1 a two-hand wave, 3 a jumping jack, 4 a bend; each run of eight numbers is
-one person (four actions, each followed by its mirror image), though persons 0, 1, 3 and 6 wear other clothes
-for the jumping jack. Persons 5 and 6 share a jacket, so 2 and 7 are the better ones to hold out:
+The Weizmann actions as the authors of MoCoGAN give them are 72 numbered strips in folders 0, 1, 3, 4. Seen
+side by side: 0 is a one-hand wave, 1 a two-hand wave, 3 a jumping jack, 4 a bend; each run of eight numbers
+is one person (four actions, each followed by its mirror image), though persons 0, 1, 3 and 6 wear other
+clothes for the jumping jack. Persons 5 and 6 share a jacket, so 2 and 7 are the better ones to hold out:
 
     python -m train.prepare actions --out actions.pack --min-frames 32 --group every:8 --tests 2,7 --fps 25 \\
         --names "one-hand wave,two-hand wave,jumping jack,bend"
@@ -47,6 +47,8 @@ def prepare(options: argparse.Namespace) -> None:
         options.min_frames,
         names=options.names,
         group=options.group,
+        test_share=options.test_share,
+        tests=options.tests,
         layout=options.layout,
         fps=options.fps,
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from train.data.splits import content_id, selected, test_contents
+from train.data.splits import content_id, held_out, selected
 from train.data.strips import IMAGE_SUFFIXES, is_strip
 from vidgen.errors import VidgenError
 from vidgen.video_io import read_clip
@@ -106,7 +106,7 @@ def open_clips(
     base = root.parent if root.is_file() else root
     sources = [_source(clip, label, base, group) for clip, label in found]
     ids = [source.content_id for source in sources]
-    kept = selected(ids, test_contents(ids, test_share, tests), split)
+    kept = selected(ids, held_out(ids, test_share, tests), split)
     return ClipFolder([sources[i] for i in kept], categories, size, min_frames, fps)
 
 

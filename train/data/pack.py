@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from train.data.folders import ClipFolder
-from train.data.splits import selected, test_contents
+from train.data.splits import held_out, selected
 from vidgen._clips.files import replacing, reported
 from vidgen.errors import VidgenError
 
@@ -118,7 +118,7 @@ def pack(
     with replacing(out) as temporary, reported(out), temporary.open("wb") as file:
         file.write(bytes(START))
         header = _write_frames(clips, file, skip_broken, skipped, progress)
-        header["test_contents"] = test_contents(header["content_ids"], test_share, tests)
+        header["test_contents"] = held_out(header["content_ids"], test_share, tests)
         header |= {"version": VERSION, "fingerprint": fingerprint, "skipped": skipped}
         _write_header(file, header)
     return skipped

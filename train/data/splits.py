@@ -47,7 +47,7 @@ def compiled_rule(group: str) -> re.Pattern[str]:
     return rule
 
 
-def test_contents(ids: Sequence[str], share: float = 0.1, chosen: Sequence[str] | None = None) -> list[str]:
+def held_out(ids: Sequence[str], share: float = 0.1, chosen: Sequence[str] | None = None) -> list[str]:
     """Return the contents that are for testing, sorted.
 
     A content is for testing if the hash of its name falls below `share`, and the one with the lowest hash
