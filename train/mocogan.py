@@ -74,7 +74,8 @@ class Options:
     redraw: float = 0.0  # weight of the mean absolute error of redrawn real clips
     redraw_frames: int = 4
     references: int = 3  # frames from which the content is inferred
-    kl: float = 0.0
+    kl: float = 0.0  # weight of the inferred codes' distance from N(0, I), in nats
+    kl_rise: int = 1000  # steps over which that weight rises from zero: at once, it would silence the motion
     features: float = 0.0  # weight of D_I's feature distance between real and redrawn frames
     warm_up: int = 0  # steps with the redrawing alone, before the discriminators join
     lr_warm: float = 1e-3
@@ -111,7 +112,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "bfloat16": True,
         "decay": 0.2,
         "redraw": 40.0,
-        "kl": 0.008,
+        "kl": 0.002,
         "features": 4.0,
         "warm_up": 1500,
     },
@@ -175,7 +176,7 @@ class MoCoGANTrainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.o.bfloat16):
             made = self.generate(batch, adversarial)
             log = self.update_d(batch, made) if adversarial else {}
-            log |= self.update_g(batch, made, adversarial)
+            log |= self.update_g(batch, made, adversarial, self.o.kl * min(1.0, index / max(self.o.kl_rise, 1)))
         self.average.update(self.g, index)
         return log
 
@@ -191,7 +192,7 @@ class MoCoGANTrainer:
             picks = torch.rand(n, o.length, device=self.device).argsort(1)[:, : o.redraw_frames]
             content, motion = self.q_content(batch.references), self.q_motion(batch.video, batch.label)
             latents.append(self._latents(draw(*content), draw(*motion), picks.float(), batch.label))
-            made["kl"] = losses.kl_to_normal(*content) + losses.kl_to_normal(*motion)
+            made["kl"] = losses.kl_to_normal(*content), losses.kl_to_normal(*motion)
             made["wanted"] = batch.video[torch.arange(n, device=self.device)[:, None], picks]
         frames = self.g.image(self._layout(torch.cat([rearrange(part, "n t d -> (n t) d 1 1") for part in latents])))
         if adversarial:
@@ -232,7 +233,7 @@ class MoCoGANTrainer:
         self.opt_d.step()
         return log
 
-    def update_g(self, batch: Batch, made: dict[str, Any], adversarial: bool) -> dict[str, float]:
+    def update_g(self, batch: Batch, made: dict[str, Any], adversarial: bool, kl: float) -> dict[str, float]:
         """Update G_I, R_M and the inference networks; Q learns along where it has no labelled clips (InfoGAN)."""
         o, log = self.o, {}
         loss = torch.zeros((), device=self.device)
@@ -251,7 +252,8 @@ class MoCoGANTrainer:
                 loss, log = loss + o.category_weight * asked, log | {"q_fake": asked.item()}
         if o.redraw:
             error = (made["redrawn"].float() - made["wanted"]).abs().mean()
-            loss, log = loss + o.redraw * error + o.kl * made["kl"], log | {"redraw": error.item(), "kl": made["kl"].item()}
+            loss, log = loss + o.redraw * error + kl * sum(made["kl"]), log | {"redraw": error.item()}
+            log |= {"kl_content": made["kl"][0].item(), "kl_motion": made["kl"][1].item()}
             if adversarial and o.features:
                 pair = [self._layout(rearrange(made[key], "n f c h w -> (n f) c h w")) for key in ("redrawn", "wanted")]
                 distance = losses.feature_distance(self.d_image.features(pair[0]), self.d_image.features(pair[1]))

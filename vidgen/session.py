@@ -1,0 +1,202 @@
+"""The facade that the app, the command line and notebooks use: recipes in, uint8 frames out.
+
+Holds models only, no visitor's state; may be shared by threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from vidgen import checkpoint, sampling
+from vidgen.errors import VidgenError
+from vidgen.metrics import scores
+from vidgen.models import nearest
+from vidgen.recipe import DIRECTIONS, Recipe
+
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+GRID_CHUNK = 8  # clips whose codes are made at once
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a person needs to know of a model; read from the file's header."""
+
+    name: str
+    family: str
+    title: str
+    size: int
+    fps: float
+    clip_length: int
+    categories: list[str]
+    category_axes: dict[str, list[str]] | None
+    licence: str
+    credit: str
+    path: str
+    card: str | None
+    direction_names: list[str]
+    truncation: bool
+    default_frames: int
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    info: ModelInfo
+    renderer: sampling.Renderer
+    directions: Tensor
+    plane: tuple[Tensor, Tensor]  # mean and two axes of the motion plot
+
+
+class Session:
+    """Render recipes with the models of a weights folder.
+
+    weights: folder of `<name>.safetensors` files. device: "cpu", "cuda" ... threads: torch threads, None leaves them.
+    """
+
+    def __init__(self, weights: str | Path = WEIGHTS, device: str = "cpu", threads: int | None = None) -> None:
+        self.weights, self.device = Path(weights), device
+        if threads:
+            torch.set_num_threads(threads)
+        self._loaded: dict[str, _Loaded] = {}
+        self._lock = threading.Lock()
+
+    def models(self) -> list[ModelInfo]:
+        """List the models of the weights folder; only the headers are read."""
+        return [_describe(path) for path in sorted(self.weights.glob("*.safetensors"))]
+
+    def info(self, model: str) -> ModelInfo:
+        """Describe one model, by its name or the path of a weights file."""
+        return _describe(self._find(model))
+
+    def check(self, recipe: Recipe) -> Recipe:
+        """Check a recipe against its model: a category out of range is a VidgenError. Returns it unchanged."""
+        info = self.info(recipe.model)
+        for name in ("category", "category_to"):
+            value = getattr(recipe, name)
+            if value is not None and not info.categories:
+                raise VidgenError(f"{info.name} has no categories; leave {name} out.")
+            if value is not None and value >= len(info.categories):
+                raise VidgenError(f"{name} is {value}; {info.name} has categories 0 to {len(info.categories) - 1}.")
+        if recipe.truncation != 1 and not info.truncation:
+            raise VidgenError(f"{info.name} has no truncation; leave it at 1.")
+        return recipe
+
+    def render(self, recipe: Recipe) -> np.ndarray:
+        """Render one clip: uint8 [t, h, w, c]."""
+        return self.render_many([recipe])[0]
+
+    def render_many(self, recipes: Sequence[Recipe], progress: Callable[[float], None] | None = None) -> np.ndarray:
+        """Render clips of one model and one length: uint8 [n, t, h, w, c]; a clip does not depend on its neighbours."""
+        if not recipes:
+            raise VidgenError("There is no recipe to render.")
+        if len({(recipe.model, recipe.frames) for recipe in recipes}) > 1:
+            raise VidgenError("Clips rendered together must share the model and the number of frames.")
+        done = []
+        for first in range(0, len(recipes), GRID_CHUNK):
+            done.append(self._clips(recipes[first : first + GRID_CHUNK]))
+            if progress:
+                progress(min(1.0, (first + GRID_CHUNK) / len(recipes)))
+        return np.concatenate(done)
+
+    def stream(self, recipe: Recipe) -> Iterator[np.ndarray]:
+        """Render one clip in chunks of frames, uint8 [chunk, h, w, c], in constant memory."""
+        loaded = self._load(self.check(recipe).model)
+        yield from loaded.renderer.frames(self._codes([recipe], loaded))
+
+    def grid(self, recipe: Recipe, contents: Sequence[int], motions: Sequence[int]) -> Iterator[np.ndarray]:
+        """Render every content with every motion, a row (one content) at a time: uint8 [columns, t, h, w, c]."""
+        if not contents or not motions:
+            raise VidgenError("A grid needs at least one content seed and one motion seed.")
+        for content in contents:
+            yield self.render_many([recipe.replace(content_seed=content, motion_seed=motion) for motion in motions])
+
+    def motion_path(self, recipe: Recipe) -> np.ndarray:
+        """Give the motion path of a clip in the plane of the model's two main motions: float [t, 2]."""
+        loaded = self._load(self.check(recipe).model)
+        codes = self._codes([recipe], loaded)
+        with torch.inference_mode():
+            path = loaded.renderer.model.path(codes.motion, codes.times, codes.label, codes.strength)[0]
+            mean, axes = loaded.plane
+            return ((path - mean) @ axes).cpu().numpy()
+
+    def meters(self, clip: np.ndarray) -> dict[str, float]:
+        """Measure a clip, uint8 [t, h, w, c]: content_drift, motion_energy, flicker."""
+        return scores.meters(clip)
+
+    def _clips(self, recipes: Sequence[Recipe]) -> np.ndarray:
+        loaded = self._load(recipes[0].model)
+        for recipe in recipes:
+            self.check(recipe)
+        return loaded.renderer.clips(self._codes(recipes, loaded))
+
+    def _codes(self, recipes: Sequence[Recipe], loaded: _Loaded) -> sampling.Codes:
+        return sampling.codes(recipes, loaded.renderer.model, loaded.directions, loaded.info.fps)
+
+    def _find(self, model: str) -> Path:
+        if model.endswith(".safetensors") or "/" in model:
+            return Path(model)
+        path = self.weights / f"{model}.safetensors"
+        if not path.is_file():
+            names = [path.stem for path in sorted(self.weights.glob("*.safetensors"))]
+            raise VidgenError(f"There is no model {model[:80]!r}; {nearest(model, names)}")
+        return path
+
+    def _load(self, model: str) -> _Loaded:
+        path = self._find(model)
+        with self._lock:
+            key = str(path)
+            if key not in self._loaded:
+                self._loaded[key] = _load(path, self.device)
+            return self._loaded[key]
+
+
+def _describe(path: Path) -> ModelInfo:
+    header = checkpoint.read_header(path)
+    about, config, card = header["about"], header["config"], path.with_suffix(".md")
+    return ModelInfo(
+        name=path.stem,
+        family=header["family"],
+        title=about.get("title", path.stem),
+        size=config["size"],
+        fps=float(about.get("fps", 12)),
+        clip_length=int(about.get("clip_length", config.get("clip_length", 16))),
+        categories=list(about.get("categories", [])),
+        category_axes=about.get("category_axes"),
+        licence=about.get("licence", "unknown"),
+        credit=about.get("credit", ""),
+        path=str(path),
+        card=str(card) if card.exists() else None,
+        direction_names=about.get("direction_names") or [f"Direction {number + 1}" for number in range(DIRECTIONS)],
+        truncation=bool(about.get("truncation", False)),
+        default_frames=int(about.get("default_frames", 32)),
+    )
+
+
+def _load(path: Path, device: str) -> _Loaded:
+    info = _describe(path)
+    model, _, extra = checkpoint.load_model(path, device)
+    directions = extra.get("directions")
+    if directions is None:
+        directions = sampling.factorise(model)
+    return _Loaded(info, sampling.Renderer(model, device), directions.cpu(), _plane(model, info))
+
+
+def _plane(model: torch.nn.Module, info: ModelInfo, clips: int = 64) -> tuple[Tensor, Tensor]:
+    """Find the plane of the motion plot: the two main axes of the paths of the first seeds."""
+    recipes = [Recipe(motion_seed=seed, frames=info.clip_length, fps=info.fps) for seed in range(clips)]
+    codes = sampling.codes(recipes, model, torch.zeros(DIRECTIONS + 2, model.content_dim), info.fps)
+    label = None if codes.label is None else codes.label.to(next(model.parameters()).device)
+    with torch.inference_mode():
+        device = next(model.parameters()).device
+        path = rearrange(model.path(codes.motion.to(device), codes.times.to(device), label), "n t d -> (n t) d")
+        mean = path.mean(0)
+        axes = torch.linalg.svd(path - mean, full_matrices=False).Vh[:2].T
+        strongest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
+        return mean, axes * strongest.sign()
