@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from train.data.shapes import ShapeClips
 from vidgen.errors import VidgenError
-from vidgen.metrics import scores
+from vidgen.metrics import scores, shapes
 from vidgen.metrics.features import (
     FORMAT,
     Judge,
@@ -93,32 +94,61 @@ class TestFrechetDistance:
 class TestContent:
     def test_a_constant_colour_has_no_distance(self, rng: np.random.Generator) -> None:
         colours = np.repeat(rng.integers(40, 256, (5, 1, 3)), 8, axis=1)
-        found = scores.shape_colours(square_clips(colours))
+        found = shapes.shape_colours(square_clips(colours))
         assert np.allclose(found, colours)
         assert scores.average_content_distance(found) == 0
 
     def test_two_colours_give_the_mean_over_pairs(self) -> None:
         colours = np.array([[[100, 0, 0], [100, 0, 0], [130, 40, 0]]])
-        found = scores.average_content_distance(scores.shape_colours(square_clips(colours)))
+        found = scores.average_content_distance(shapes.shape_colours(square_clips(colours)))
         assert found == pytest.approx(2 * 50 / 3)  # two of the three pairs differ by (30, 40, 0)
 
     def test_a_soft_rim_is_no_change_of_colour(self) -> None:
         clips = square_clips(np.full((1, 2, 3), 200))
         clips[0, 1, 4:12, 9] = 110  # the second frame's shape lies between pixels
-        assert scores.average_content_distance(scores.shape_colours(clips)) == 0
+        assert scores.average_content_distance(shapes.shape_colours(clips)) == 0
 
     def test_a_shape_that_vanishes_counts(self) -> None:
         clips = square_clips(np.full((1, 2, 3), 100))
         clips[0, 1] = 3
-        assert scores.average_content_distance(scores.shape_colours(clips)) == pytest.approx(100 * 3**0.5)
+        assert scores.average_content_distance(shapes.shape_colours(clips)) == pytest.approx(100 * 3**0.5)
 
     def test_one_pixel_is_a_shape_too(self) -> None:
         clips = np.zeros((1, 1, 8, 8, 3), np.uint8)
         clips[0, 0, 3, 3] = (90, 60, 30)
-        assert scores.shape_colours(clips).tolist() == [[[90, 60, 30]]]
+        assert shapes.shape_colours(clips).tolist() == [[[90, 60, 30]]]
 
     def test_one_frame_has_no_distance(self) -> None:
         assert scores.average_content_distance(np.ones((4, 1, 3))) == 0
+
+
+class TestShapes:
+    """Factors read off the picture agree with those that it was drawn from."""
+
+    clips = ShapeClips(300, split="test")
+    indices = np.arange(300)
+
+    def test_content(self) -> None:
+        found, drawn = shapes.shape_content(self.clips.batch(self.indices)), self.clips.factors(self.indices)
+        assert np.allclose(found["colour"], drawn["colour"], atol=0.6)
+        assert scores.accuracy(found["form"], drawn["shape"]) > 0.95
+        side = drawn["size"] * np.where(drawn["shape"] == 1, 1, np.sqrt(np.pi) / 2)
+        assert np.abs(found["size"][:, 0] - side).mean() < 0.5
+
+    def test_motion(self) -> None:
+        frames, drawn = self.clips.batch(self.indices), self.clips.factors(self.indices)
+        gap = shapes.shape_motion(frames)["trajectory"] - drawn["trajectory"]
+        assert np.linalg.norm(gap, axis=-1).mean() < 0.5
+        assert scores.accuracy(shapes.shape_direction(frames), drawn["direction"]) == 1
+
+    def test_real_clips_have_no_content_distance(self) -> None:
+        assert scores.average_content_distance(shapes.shape_colours(self.clips.batch(self.indices))) < 0.01
+
+    def test_the_wrong_way_and_an_empty_clip_have_no_direction(self) -> None:
+        frames = self.clips.batch(self.indices[:20])
+        assert (shapes.shape_direction(frames[:, ::-1]) == -1).all()
+        assert (shapes.shape_direction(np.zeros_like(frames)) == -1).all()
+        assert np.isfinite(shapes.shape_content(np.zeros_like(frames))["size"]).all()
 
 
 class TestControl:

@@ -11,8 +11,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-RIM = 0.5  # a pixel belongs to the shape when it is at least half as bright as the brightest of the frame
-BLACK = 16  # a frame with no pixel above this level shows no shape
 CHUNK = 64  # clips compared at a time, to bound the memory
 
 
@@ -46,34 +44,6 @@ def average_content_distance(features: np.ndarray) -> float:
     if not len(first):
         return 0.0
     return float(np.linalg.norm(features[:, first] - features[:, second], axis=-1).mean())
-
-
-def shape_masks(clips: np.ndarray) -> np.ndarray:
-    """Mark the pixels of a bright shape on black: bool [n, t, h, w]."""
-    bright = clips.max(-1)
-    peak = bright.max((-2, -1), keepdims=True)
-    return (bright >= RIM * peak) & (peak > BLACK)
-
-
-def shape_colours(clips: np.ndarray) -> np.ndarray:
-    """Average the colour over the shape's pixels of each frame: [n, t, 3] in 0..255; black where none is.
-
-    The outermost pixel of the shape is left out where anything is left without it: it is mixed with the black
-    around it as the shape lies between pixels, and would report movement as a change of colour.
-    """
-    mask = shape_masks(clips)
-    inner = _erode(mask)
-    mask = np.where(inner.any((-2, -1), keepdims=True), inner, mask)
-    area = mask.sum((-2, -1))[..., None]
-    return np.einsum("nthwc,nthw->ntc", clips.astype(np.float64), mask.astype(np.float64)) / np.maximum(
-        area, 1
-    )
-
-
-def _erode(mask: np.ndarray) -> np.ndarray:
-    padded = np.pad(mask, [(0, 0)] * (mask.ndim - 2) + [(1, 1), (1, 1)])
-    sides = (padded[..., :-2, 1:-1], padded[..., 2:, 1:-1], padded[..., 1:-1, :-2], padded[..., 1:-1, 2:])
-    return np.logical_and.reduce((mask, *sides))
 
 
 def accuracy(predicted: np.ndarray, asked: np.ndarray) -> float:
