@@ -47,6 +47,8 @@ class ShapeClips:
     Labels are the direction of motion, as in the authors' folders: 0 bottom-to-top, 1 right-to-left.
     """
 
+    fps = 12.0  # a crossing of 16 frames takes 1.3 s
+
     def __init__(
         self, count: int, size: int = 64, length: int = 16, seed: int = 0, split: str = "train"
     ) -> None:
