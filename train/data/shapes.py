@@ -116,6 +116,21 @@ class ShapeClips:
         factors["trajectory"] = factors["trajectory"][np.arange(n)[:, None], times]
         return self._render(factors), self.labels[indices]
 
+    def bouncing(
+        self, indices: np.ndarray, starts: np.ndarray, length: int, paths: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Render windows of shapes that go back the way they came, for ever: uint8 [n, t, h, w, c].
+
+        starts [n]: the first frame, within a there and back of 2 * self.length - 2 frames. paths: take the
+        trajectories of these clips instead, in their own direction.
+        """
+        factors = self.factors(indices)
+        walked = factors["trajectory"] if paths is None else self.factors(paths)["trajectory"]
+        times = (starts[:, None] + np.arange(length)) % (2 * self.length - 2)
+        times = np.minimum(times, 2 * self.length - 2 - times)
+        factors["trajectory"] = walked[np.arange(len(walked))[:, None], times]
+        return self._render(factors)
+
     def _trajectory(self, u: np.ndarray, extent: np.ndarray) -> np.ndarray:
         """Return the centres [n, t, 2] along a quartic Bezier curve that stays inside the frame."""
         near = extent / 2 + MARGIN * self.size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +12,12 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from train.data.pack import Pack
+from train.data.shapes import ShapeClips
 from train.data.sprites import SpriteClips
+from vidgen.errors import VidgenError
+
+CROSSING = 32  # frames in which a shape crosses the picture, as in the authors' strips
 
 
 @dataclass(frozen=True)
@@ -75,8 +81,80 @@ class SpriteSource:
         }
 
 
+class ShapeSource:
+    """Shapes that cross the frame and come back; the references show the same shape on other paths."""
+
+    name = "shapes"
+
+    def __init__(self, size: int, length: int, count: int = 20_000) -> None:
+        self.clips, self.length = ShapeClips(count, size, CROSSING), length
+        self.categories = ["vertical", "horizontal"]
+
+    def batch(self, rng: np.random.Generator, n: int, length: int, references: int) -> Batch:
+        """Draw n clips."""
+        chosen = rng.integers(len(self.clips), size=n)
+        video = self.clips.bouncing(chosen, rng.integers(2 * CROSSING - 2, size=n), length)
+        others = [
+            self.clips.bouncing(chosen, rng.integers(2 * CROSSING - 2, size=n), 1, paths=rng.integers(len(self.clips), size=n))
+            for _ in range(references)
+        ]
+        return Batch(to_video(video), torch.from_numpy(self.clips.labels[chosen]), to_video(np.concatenate(others, 1)))
+
+    def about(self) -> dict[str, Any]:
+        """Describe the data."""
+        return {
+            "title": "MoCoGAN on moving shapes",
+            "data": "shapes",
+            "categories": self.categories,
+            "fps": 16.0,
+            "clip_length": self.length,
+            "licence": "MIT",
+            "credit": "Shapes: drawn by train/data/shapes.py.",
+        }
+
+
+class PackSource:
+    """Clips of a pack; the references show the same subject, in other clips where there are any."""
+
+    def __init__(self, pack: Pack, length: int, stride: int, about: dict[str, Any]) -> None:
+        self.pack, self.length, self.stride, self.name = pack, length, stride, pack.path.stem
+        self.categories, self._about = pack.categories, about
+        shortest, need = int(pack.lengths.min()), (length - 1) * stride + 1
+        if shortest < need:
+            name = pack.names[int(pack.lengths.argmin())]
+            raise VidgenError(f"{name} has {shortest} frames; {length} frames at stride {stride} need {need}.")
+        ids = np.array(pack.content_ids)
+        self.same = [np.flatnonzero(ids == own) for own in ids]
+
+    def batch(self, rng: np.random.Generator, n: int, length: int, references: int) -> Batch:
+        """Draw n clips; every second one mirrored would change a labelled direction, so none is."""
+        chosen = rng.integers(len(self.pack), size=n)
+        span = (length - 1) * self.stride + 1
+        starts = rng.integers(self.pack.lengths[chosen] - span + 1)
+        video = np.stack([self.pack.window(i, start, length, self.stride) for i, start in zip(chosen, starts, strict=True)])
+        others = [[self._frame(rng, rng.choice(self.same[i])) for _ in range(references)] for i in chosen]
+        return Batch(to_video(video), torch.from_numpy(self.pack.labels[chosen]), to_video(np.stack(others)))
+
+    def _frame(self, rng: np.random.Generator, index: int) -> np.ndarray:
+        return self.pack.window(index, int(rng.integers(self.pack.lengths[index])), 1)[0]
+
+    def about(self) -> dict[str, Any]:
+        """Describe the data."""
+        own = {"categories": self.categories, "fps": self.pack.fps / self.stride, "clip_length": self.length}
+        return own | self._about
+
+
 def open_source(path: str, cache: Path, *, size: int, length: int, stride: int) -> Source:
-    """Open whatever `path` is."""
+    """Open an LPC clone, the word "shapes", or a pack with its optional JSON description beside it."""
+    if path == "shapes":
+        return ShapeSource(size, length)
     if (Path(path) / "body").is_dir():
         return SpriteSource(path, cache, length)
-    raise NotImplementedError(path, size, stride)
+    if not Path(path).is_file():
+        raise VidgenError(f"{path} is neither an LPC clone, nor a pack, nor the word shapes: python -m train.prepare makes a pack.")
+    pack = Pack(path, "train")
+    if pack.size != size:
+        raise VidgenError(f"{path} holds frames of {pack.size} px; prepare it with --size {size} or train with --size {pack.size}.")
+    described = Path(path).with_suffix(".json")
+    about = json.loads(described.read_text()) if described.exists() else {"title": pack.path.stem, "licence": "unknown"}
+    return PackSource(pack, length, stride, about)
