@@ -1,0 +1,304 @@
+"""The command line: python -m vidgen models | sample | grid | bench.
+
+    python -m vidgen models
+    python -m vidgen sample --model mocogan-sprites --content-seed 3 --motion-seed 5 --out walk.mp4
+    python -m vidgen sample --recipe walk.mp4 --speed 0.5 --out slow.gif
+    python -m vidgen grid --model mocogan-sprites --contents 1 2 3 --motions 4 5 6 --out grid.mp4
+    python -m vidgen bench
+
+A mistake is told in one sentence on the standard error, with exit code 2, and no file is left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from vidgen.errors import VidgenError
+from vidgen.recipe import Recipe
+from vidgen.video_io import check_output, check_suffix, read_recipe, tile, write_clip
+
+if TYPE_CHECKING:
+    from vidgen.session import ModelInfo, Session
+
+MAX_GRID_BYTES = 2**31  # of frames in memory at once
+MAX_JSON_BYTES = 2**20
+
+
+class Parser(argparse.ArgumentParser):
+    """Parse without abbreviations; a mistake is a VidgenError instead of a page of usage."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        raise VidgenError(f"{message[0].upper()}{message[1:]}; see {self.prog} --help.")
+
+
+def number(text: str) -> float:
+    """Parse a finite number."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
+    return value
+
+
+def optional_int(text: str) -> int | None:
+    """Parse a whole number, or `none`."""
+    return None if text.lower() == "none" else int(text)
+
+
+@dataclass(frozen=True)
+class Option:
+    """How one field of a recipe is given on the command line."""
+
+    field: str
+    kind: Callable[[str], Any]
+    help: str
+    count: int | str | None = None
+    choices: tuple[str, ...] | None = None
+
+    def add_to(self, parser: argparse.ArgumentParser) -> None:
+        shown = None if self.choices else self.field.split("_")[-1].upper()
+        flag = "--" + self.field.replace("_", "-")
+        # What is not given stays out of the namespace, so a recipe file keeps its own values.
+        parser.add_argument(
+            flag,
+            type=self.kind,
+            help=self.help,
+            nargs=self.count,
+            choices=self.choices,
+            metavar=shown,
+            default=argparse.SUPPRESS,
+        )
+
+
+SEEDS = (
+    Option("content_seed", int, "who or what is seen: 0 to 2147483647"),
+    Option("motion_seed", int, "how it moves: 0 to 2147483647"),
+)
+OPTIONS = (
+    Option("model", str, "a name from `models`, or the path of a .safetensors file"),
+    Option("content_to", optional_int, "a second content seed, to blend with (or none)"),
+    Option("content_mix", number, "how far to blend towards it: 0 to 1"),
+    Option("motion_to", optional_int, "a second motion seed, to blend with (or none)"),
+    Option("motion_mix", number, "how far to blend towards it: 0 to 1"),
+    Option("splice_seed", optional_int, "the motion goes on with this seed (or none) ..."),
+    Option("splice_at", int, "... from this frame on"),
+    Option("directions", number, "up to six steps along the content directions: -3 to 3 each", "+"),
+    Option("pad", number, "two steps on the content plane: -3 to 3 each", 2),
+    Option("strength", number, "how much motion: 0 (still) to 2"),
+    Option("smoothness", number, "how much the motion is smoothed: 0 to 1"),
+    Option("speed", number, "how fast the motion passes: 0.1 to 4"),
+    Option("playback", str, "the order of the frames", None, ("forward", "reverse", "loop", "freeze")),
+    Option("category", str, "the index or the name of a category, or none to draw it"),
+    Option("category_to", str, "another category (or none) ..."),
+    Option("category_at", int, "... from this frame on"),
+    Option("frames", int, "how many frames: 1 to 1024"),
+    Option("fps", number, "frames per second: 1 to 60"),
+    Option("truncation", number, "how near the contents stay to the average, for models that have it"),
+)
+
+
+def build_parser() -> tuple[Parser, dict[str, Parser]]:
+    """Return the parser and, by name, those of its commands."""
+    parser = Parser(prog="python -m vidgen", description=__doc__.split("\n\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True, metavar="models | sample | grid | bench")
+    models = commands.add_parser("models", help="list the models")
+    sample = commands.add_parser("sample", help="make one clip")
+    grid = commands.add_parser("grid", help="make a film of contents (rows) x motions (columns)")
+    bench = commands.add_parser("bench", help="measure the speed of rendering against the plain network")
+    for command, run in ((models, run_models), (sample, run_sample), (grid, run_grid), (bench, run_bench)):
+        command.set_defaults(run=run)
+    for command in (models, bench):
+        command.add_argument("--json", action="store_true", help="print JSON")
+    bench.add_argument("--model", default=Recipe().model, help=OPTIONS[0].help)
+    grid.add_argument("--contents", type=int, nargs="+", required=True, metavar="SEED", help="content seeds")
+    grid.add_argument("--motions", type=int, nargs="+", required=True, metavar="SEED", help="motion seeds")
+    for command, options in ((sample, SEEDS + OPTIONS), (grid, OPTIONS)):
+        for option in options:
+            option.add_to(command)
+        command.add_argument(
+            "--recipe", metavar="FILE", help="start from the recipe in an exported clip or .json"
+        )
+        command.add_argument(
+            "--out", required=True, metavar="FILE", help="an .mp4, .gif, .webp or .png (strip)"
+        )
+    return parser, {"models": models, "sample": sample, "grid": grid, "bench": bench}
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the arguments; an unknown option is a VidgenError with the nearest name."""
+    parser, commands = build_parser()
+    options, unknown = parser.parse_known_args(argv)
+    if unknown:
+        word = unknown[0].split("=")[0]
+        known = [flag for flag in commands[options.command]._option_string_actions if flag.startswith("--")]
+        near = difflib.get_close_matches(word, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"see {commands[options.command].prog} --help."
+        raise VidgenError(f"There is no option {word} for {options.command}: {hint}")
+    return options
+
+
+def open_session() -> Session:
+    """Open the shipped models."""
+    from vidgen.session import Session  # it brings torch, which takes longer than reading a wrong option
+
+    return Session()
+
+
+def run_models(options: argparse.Namespace) -> None:
+    """Print the models as a table or as JSON."""
+    models = open_session().models()
+    if options.json:
+        records = [asdict(model) for model in models]
+        sys.stdout.write(json.dumps(records, indent=2, default=str) + "\n")
+        return
+    rows = [("name", "family", "size", "categories", "licence", "path")]
+    rows += [
+        (m.name, m.family, str(m.size), ", ".join(m.categories) or "-", m.licence, str(m.path))
+        for m in models
+    ]
+    widths = [min(40, max(map(len, column))) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write(line.rstrip() + "\n")
+
+
+def run_sample(options: argparse.Namespace) -> None:
+    """Write one clip."""
+    check_output(check_suffix(options.out))
+    session = open_session()
+    recipe = chosen_recipe(session, options)
+    frames = chain.from_iterable(session.stream(recipe))
+    write_clip(options.out, frames, recipe.fps, recipe.to_dict())
+
+
+def run_grid(options: argparse.Namespace) -> None:
+    """Write contents x motions as one film; the recipe in it is that of the first cell."""
+    check_output(check_suffix(options.out))
+    session = open_session()
+    first = {"content_seed": options.contents[0], "motion_seed": options.motions[0]}
+    recipe = chosen_recipe(session, options, first)
+    for content in options.contents:
+        recipe.replace(content_seed=content)  # a seed out of range is told before anything is rendered
+    for motion in options.motions:
+        recipe.replace(motion_seed=motion)
+    size = session.info(recipe.model).size
+    cells = len(options.contents) * len(options.motions)
+    if cells * recipe.frames * size * size * 3 > MAX_GRID_BYTES:
+        raise VidgenError(
+            f"{cells} cells of {recipe.frames} frames are over the {MAX_GRID_BYTES / 2**30:g} GiB that a "
+            "grid may take: ask for fewer cells or frames."
+        )
+    rows = []
+    for row in session.grid(recipe, options.contents, options.motions):
+        rows.append(row)
+        _progress(len(rows), len(options.contents))
+    write_clip(options.out, tile(np.stack(rows)), recipe.fps, recipe.to_dict())
+
+
+def run_bench(options: argparse.Namespace) -> None:
+    """Print what `vidgen.bench.measure` finds, as a list or as JSON."""
+    from vidgen.bench import measure
+
+    result = measure(open_session().info(options.model))
+    if options.json:
+        sys.stdout.write(json.dumps(result, indent=2) + "\n")
+        return
+    for name, value in result.items():
+        shown = f"{value:.4g}" if isinstance(value, float) else value
+        sys.stdout.write(f"{name.replace('_', ' '):32} {shown}\n")
+
+
+def chosen_recipe(session: Session, options: argparse.Namespace, more: dict | None = None) -> Recipe:
+    """Return the recipe that the options describe, checked against its model.
+
+    The recipe file, if any, comes first, then the options that were given. Without a file the clip has the
+    length and the rate that suit the model.
+    """
+    fields = {option.field for option in SEEDS + OPTIONS}
+    given = {name: value for name, value in vars(options).items() if name in fields}
+    recipe = load_recipe(options.recipe) if options.recipe else Recipe()
+    info = session.info(given.get("model", recipe.model))
+    if not options.recipe:
+        recipe = recipe.replace(frames=info.default_frames, fps=info.fps)
+    for field in ("category", "category_to"):
+        if field in given:
+            given[field] = category_index(given[field], info)
+    if "directions" in given:
+        given["directions"] = _six(given["directions"])
+    return session.check(recipe.replace(**given, **(more or {})))
+
+
+def load_recipe(path: str) -> Recipe:
+    """Read a recipe from a .json file or from a clip that was exported with one."""
+    if Path(path).suffix.lower() != ".json":
+        return Recipe.from_dict(read_recipe(path), clamp=False)
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(MAX_JSON_BYTES)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise VidgenError(f"{path} cannot be read as a recipe ({reason}).") from error
+    return Recipe.from_json(text, clamp=False)
+
+
+def category_index(text: str, info: ModelInfo) -> int | None:
+    """Return the index of a category given by index or name, in any case of letters; None for `none`."""
+    if text.lower() == "none":
+        return None
+    names = [name.lower() for name in info.categories]
+    if text.lower() in names:
+        return names.index(text.lower())
+    if re.fullmatch("[0-9]{1,6}", text) and int(text) < len(names):
+        return int(text)
+    if not names:
+        raise VidgenError(f"{info.name} has no categories: leave the option out.")
+    near = difflib.get_close_matches(text.lower(), names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(info.categories)}."
+    raise VidgenError(
+        f"{info.name} has {len(names)} categories, 0 to {len(names) - 1}, and none is {text!r}: {hint}"
+    )
+
+
+def _six(directions: list[float]) -> list[float]:
+    if len(directions) > 6:
+        raise VidgenError(f"There are six content directions, but {len(directions)} numbers were given.")
+    return directions + [0.0] * (6 - len(directions))
+
+
+def _progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\rrow {done} of {total}" + ("\n" if done == total else ""))
+        sys.stderr.flush()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 2 for the user's mistake, 130 if interrupted."""
+    try:
+        options = parse(argv)
+        options.run(options)
+    except VidgenError as error:
+        sys.stderr.write(" ".join(str(error).split()) + "\n")
+        return 2
+    except SystemExit as stop:  # --help
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
