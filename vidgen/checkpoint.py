@@ -15,10 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from vidgen.catalogue import FORMAT, read_header
 from vidgen.errors import VidgenError
 from vidgen.models import build, family_of
-
-FORMAT = "vidgen-1"
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -52,25 +51,6 @@ def save_model(path: str | Path, model: nn.Module, about: Mapping[str, Any], ext
         "about": json.dumps(dict(about)),
     }
     write_atomic(Path(path), save(half, metadata))
-
-
-def read_header(path: str | Path) -> dict[str, Any]:
-    """Read a file's description without its tensors: family, config, about."""
-    path = Path(path)
-    if not path.is_file():
-        raise VidgenError(f"There is no weights file {path}.")
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        if metadata.get("format") != FORMAT:
-            raise VidgenError(f"{path} is a safetensors file, but not one of vidgen's.")
-        return {
-            "family": metadata["family"],
-            "config": json.loads(metadata["config"]),
-            "about": json.loads(metadata["about"]),
-        }
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise VidgenError(f"{path} is not a readable safetensors file of vidgen's ({error}).") from error
 
 
 def load_model(path: str | Path, device: str = "cpu") -> tuple[nn.Module, dict[str, Any], dict[str, Tensor]]:

@@ -15,35 +15,14 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from vidgen import checkpoint, sampling
+from vidgen import catalogue, checkpoint, sampling
+from vidgen.catalogue import WEIGHTS, ModelInfo, describe
 from vidgen.errors import VidgenError
 from vidgen.metrics import scores
 from vidgen.models import nearest
 from vidgen.recipe import DIRECTIONS, Recipe
 
-WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 GRID_CHUNK = 8  # clips whose codes are made at once
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What a person needs to know of a model; read from the file's header."""
-
-    name: str
-    family: str
-    title: str
-    size: int
-    fps: float
-    clip_length: int
-    categories: list[str]
-    category_axes: dict[str, list[str]] | None
-    licence: str
-    credit: str
-    path: str
-    card: str | None
-    direction_names: list[str]
-    truncation: bool
-    default_frames: int
 
 
 @dataclass(frozen=True)
@@ -69,11 +48,11 @@ class Session:
 
     def models(self) -> list[ModelInfo]:
         """List the models of the weights folder; only the headers are read."""
-        return [_describe(path) for path in sorted(self.weights.glob("*.safetensors"))]
+        return catalogue.models(self.weights)
 
     def info(self, model: str) -> ModelInfo:
         """Describe one model, by its name or the path of a weights file."""
-        return _describe(self._find(model))
+        return describe(self._find(model))
 
     def check(self, recipe: Recipe) -> Recipe:
         """Check a recipe against its model: a category out of range is a VidgenError. Returns it unchanged."""
@@ -157,30 +136,8 @@ class Session:
             return self._loaded[key]
 
 
-def _describe(path: Path) -> ModelInfo:
-    header = checkpoint.read_header(path)
-    about, config, card = header["about"], header["config"], path.with_suffix(".md")
-    return ModelInfo(
-        name=path.stem,
-        family=header["family"],
-        title=about.get("title", path.stem),
-        size=config["size"],
-        fps=float(about.get("fps", 12)),
-        clip_length=int(about.get("clip_length", config.get("clip_length", 16))),
-        categories=list(about.get("categories", [])),
-        category_axes=about.get("category_axes"),
-        licence=about.get("licence", "unknown"),
-        credit=about.get("credit", ""),
-        path=str(path),
-        card=str(card) if card.exists() else None,
-        direction_names=about.get("direction_names") or [f"Direction {number + 1}" for number in range(DIRECTIONS)],
-        truncation=bool(about.get("truncation", False)),
-        default_frames=int(about.get("default_frames", 32)),
-    )
-
-
 def _load(path: Path, device: str) -> _Loaded:
-    info = _describe(path)
+    info = describe(path)
     model, _, extra = checkpoint.load_model(path, device)
     directions = extra.get("directions")
     if directions is None:
