@@ -1,4 +1,6 @@
-"""Augmentation that is the same on all frames of a clip, and differentiable (DiffAugment, Zhao et al. 2020)."""
+"""Augmentation that is the same on all frames of a clip, and differentiable (DiffAugment, Zhao et al.
+2020).
+"""
 
 from __future__ import annotations
 

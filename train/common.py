@@ -1,7 +1,8 @@
 """The training loop that every trainer shares: run folder, checkpoints, resume, logs.
 
-A trainer is an object with `state() -> dict`, `load(state)`, `step(index) -> dict of floats` and `sample(folder, index)`.
-All random numbers of a step come from (seed, step), so a resumed run repeats an uninterrupted one.
+A trainer is an object with `state() -> dict`, `load(state)`, `step(index) -> dict of floats` and
+`sample(folder, index)`. All random numbers of a step come from (seed, step), so a resumed run repeats an
+uninterrupted one.
 """
 
 from __future__ import annotations
@@ -54,14 +55,18 @@ def run(
     sample_every: int = 500,
     log_every: int = 20,
 ) -> float:
-    """Train to `steps`, resuming from `out` when it holds a run of the same options. Returns the hours trained in all."""
+    """Train to `steps`, resuming from `out` when it holds a run of the same options. Returns the hours
+    trained in all.
+    """
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "state.pt"
     first, seconds = 0, 0.0
     if checkpoint.exists():
         first, seconds = _resume(trainer, checkpoint, options)
     (out / "options.json").write_text(json.dumps(options, indent=1))
-    bar = tqdm(range(first, steps), initial=first, total=steps, unit="step", dynamic_ncols=True, mininterval=5)
+    bar = tqdm(
+        range(first, steps), initial=first, total=steps, unit="step", dynamic_ncols=True, mininterval=5
+    )
     started, sums = time.monotonic(), {}
     with (out / "log.jsonl").open("a") as log:
         for index in bar:
@@ -80,7 +85,10 @@ def run(
                 trainer.sample(out, index + 1)
             if (index + 1) % save_every == 0 or index + 1 == steps:
                 spent = seconds + time.monotonic() - started
-                save_state(checkpoint, {"step": index + 1, "seconds": spent, "options": options, "trainer": trainer.state()})
+                save_state(
+                    checkpoint,
+                    {"step": index + 1, "seconds": spent, "options": options, "trainer": trainer.state()},
+                )
     return (seconds + time.monotonic() - started) / 3600
 
 
@@ -102,15 +110,23 @@ def _resume(trainer: Trainer, checkpoint: Path, options: dict[str, Any]) -> tupl
 def _watch(means: dict[str, float], index: int) -> None:
     for name, value in means.items():
         if not math.isfinite(value):
-            raise VidgenError(f"Training broke at step {index + 1}: the loss {name!r} is {value}; lower the learning rate.")
+            raise VidgenError(
+                f"Training broke at step {index + 1}: the loss {name!r} is {value}; lower the learning rate."
+            )
 
 
 def revision() -> str:
-    """Give the git revision, with "+" where the tree has uncommitted changes; "unknown" outside a checkout."""
+    """Give the git revision, with "+" where the tree has uncommitted changes; "unknown" outside a
+    checkout.
+    """
     here = Path(__file__).parent
     try:
-        name = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
-        dirty = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=here, capture_output=True, check=False).returncode
+        name = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=True
+        )
+        dirty = subprocess.run(
+            ["git", "diff", "--quiet", "HEAD"], cwd=here, capture_output=True, check=False
+        ).returncode
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return name.stdout.strip() + ("+" if dirty else "")
@@ -123,6 +139,10 @@ def hardware() -> str:
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        models = [
+            line.split(":", 1)[1].strip()
+            for line in info.read_text().splitlines()
+            if line.startswith("model name")
+        ]
         cpu = models[0] if models else cpu
     return f"{cpu}, {torch.get_num_threads()} thread(s)"

@@ -9,7 +9,9 @@ from torch import nn
 
 
 class EMA:
-    """Keep an average copy: average += (1 - decay) * (model - average), with a warm-up so that the start is forgotten."""
+    """Keep an average copy: average += (1 - decay) * (model - average), with a warm-up so that the start is
+    forgotten.
+    """
 
     def __init__(self, model: nn.Module, decay: float = 0.999) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)

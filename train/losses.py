@@ -8,7 +8,9 @@ from torch import Tensor
 
 
 def discriminator_loss(real: Tensor, fake: Tensor, kind: str) -> Tensor:
-    """Score a discriminator: "hinge" (Lim & Ye 2017) or "bce", the original minimax loss; logits of any shape."""
+    """Score a discriminator: "hinge" (Lim & Ye 2017) or "bce", the original minimax loss; logits of any
+    shape.
+    """
     if kind == "hinge":
         return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
     return F.softplus(-real).mean() + F.softplus(fake).mean()

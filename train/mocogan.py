@@ -1,9 +1,11 @@
-"""Train MoCoGAN: `python -m train.mocogan --preset modern --data PATH --out DIR`. The same command again resumes.
+"""Train MoCoGAN: `python -m train.mocogan --preset modern --data PATH --out DIR`. The same command again
+resumes.
 
---data: a clone of the LPC sprite repository, the word `shapes` (our generator), a pack of train.prepare, or a folder of
-strips or videos. `paper` is the paper's recipe; `modern` ties the codes to real clips with inference networks
-(train/posterior.py), uses the hinge loss with spectral norm, label-conditional discriminators, EMA and bfloat16.
-One generator pass a step serves both discriminators, both updates and the redrawn clips.
+--data: a clone of the LPC sprite repository, the word `shapes` (our generator), a pack of train.prepare, or a
+folder of strips or videos. `paper` is the paper's recipe; `modern` ties the codes to real clips with
+inference networks (train/posterior.py), uses the hinge loss with spectral norm, label-conditional
+discriminators, EMA and bfloat16. One generator pass a step serves both discriminators, both updates and the
+redrawn clips.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ from vidgen.models.mocogan import Discriminator, MoCoGAN, MoCoGANConfig
 
 @dataclass(frozen=True)
 class Options:
-    """Hold a training recipe; the defaults are the paper's (section 4 and appendix A), `PRESETS` has the others."""
+    """Hold a training recipe; the defaults are the paper's (section 4 and appendix A), `PRESETS` has the
+    others.
+    """
 
     # generator
     size: int = 64
@@ -139,14 +143,23 @@ class MoCoGANTrainer:
         torch.manual_seed(o.seed)
         self.g = self._place(MoCoGAN(config))
         self.d_image, self.d_video = (self._place(d) for d in discriminators(o, labels))
-        self.parts: dict[str, torch.nn.Module] = {"g": self.g, "d_image": self.d_image, "d_video": self.d_video}
+        self.parts: dict[str, torch.nn.Module] = {
+            "g": self.g,
+            "d_image": self.d_image,
+            "d_video": self.d_video,
+        }
         if o.redraw:
             self.q_content = self._place(ContentPosterior(o.size, 3, o.content_dim))
             self.q_motion = self._place(MotionPosterior(o.size, 3, o.motion_dim, labels))
             self.parts |= {"q_content": self.q_content, "q_motion": self.q_motion}
         self.average = EMA(self.g, o.ema)
         self.parts["average"] = self.average.model
-        generating = [p for name in ("g", "q_content", "q_motion") if name in self.parts for p in self.parts[name].parameters()]
+        generating = [
+            p
+            for name in ("g", "q_content", "q_motion")
+            if name in self.parts
+            for p in self.parts[name].parameters()
+        ]
         judging = [*self.d_image.parameters(), *self.d_video.parameters()]
         adam = {"betas": (o.beta1, o.beta2), "weight_decay": o.weight_decay}
         self.opt_g = torch.optim.Adam(generating, o.lr_g, **adam)
@@ -170,13 +183,15 @@ class MoCoGANTrainer:
 
     def step(self, index: int) -> dict[str, float]:
         """Train one step; returns the losses."""
-        batch = self.source.batch(np.random.default_rng([self.o.seed, index]), self.o.batch, self.o.length, self.o.references)
+        batch = self.source.batch(
+            np.random.default_rng([self.o.seed, index]), self.o.batch, self.o.length, self.o.references
+        )
         batch = batch.to(self.device)
         adversarial = not self.o.redraw or index >= self.o.warm_up
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.o.bfloat16):
             made = self.generate(batch, adversarial)
             log = self.update_d(batch, made) if adversarial else {}
-            log |= self.update_g(batch, made, adversarial, self.o.kl * min(1.0, index / max(self.o.kl_rise, 1)))
+            log |= self.update_g(made, adversarial, self.o.kl * min(1.0, index / max(self.o.kl_rise, 1)))
         self.average.update(self.g, index)
         return log
 
@@ -186,7 +201,10 @@ class MoCoGANTrainer:
         times = repeat(torch.arange(o.length, device=self.device, dtype=torch.float32), "t -> n t", n=n)
         if adversarial:
             made["label"] = torch.randint(max(self.g.num_labels, 1), (n,), device=self.device)
-            codes = torch.randn(n, o.content_dim, device=self.device), torch.randn(n, 1 + o.length, o.motion_dim, device=self.device)
+            codes = (
+                torch.randn(n, o.content_dim, device=self.device),
+                torch.randn(n, 1 + o.length, o.motion_dim, device=self.device),
+            )
             latents.append(self._latents(*codes, times, made["label"]))
         if o.redraw:
             picks = torch.rand(n, o.length, device=self.device).argsort(1)[:, : o.redraw_frames]
@@ -194,7 +212,9 @@ class MoCoGANTrainer:
             latents.append(self._latents(draw(*content), draw(*motion), picks.float(), batch.label))
             made["kl"] = losses.kl_to_normal(*content), losses.kl_to_normal(*motion)
             made["wanted"] = batch.video[torch.arange(n, device=self.device)[:, None], picks]
-        frames = self.g.image(self._layout(torch.cat([rearrange(part, "n t d -> (n t) d 1 1") for part in latents])))
+        frames = self.g.image(
+            self._layout(torch.cat([rearrange(part, "n t d -> (n t) d 1 1") for part in latents]))
+        )
         if adversarial:
             made["video"] = rearrange(frames[: n * o.length], "(n t) c h w -> n t c h w", n=n)
         if o.redraw:
@@ -203,7 +223,9 @@ class MoCoGANTrainer:
 
     def _latents(self, content: Tensor, motion: Tensor, times: Tensor, label: Tensor) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):
-            return self.g.latents(content.float(), motion.float(), times, label if self.g.num_labels else None)
+            return self.g.latents(
+                content.float(), motion.float(), times, label if self.g.num_labels else None
+            )
 
     def _layout(self, frames: Tensor) -> Tensor:
         return frames.contiguous(memory_format=torch.channels_last) if self.o.bfloat16 else frames
@@ -213,7 +235,9 @@ class MoCoGANTrainer:
         seen = translate(video, self.o.translate)
         n, frames = len(seen), self.o.image_frames
         picks = torch.rand(n, seen.shape[1], device=seen.device).argsort(1)[:, :frames]
-        images = rearrange(seen[torch.arange(n, device=seen.device)[:, None], picks], "n f c h w -> (n f) c h w")
+        images = rearrange(
+            seen[torch.arange(n, device=seen.device)[:, None], picks], "n f c h w -> (n f) c h w"
+        )
         image_logit, _ = self.d_image(self._layout(images), repeat(label, "n -> (n f)", f=frames))
         video_logit, classes = self.d_video(seen, label)
         return image_logit, video_logit, classes
@@ -233,8 +257,10 @@ class MoCoGANTrainer:
         self.opt_d.step()
         return log
 
-    def update_g(self, batch: Batch, made: dict[str, Any], adversarial: bool, kl: float) -> dict[str, float]:
-        """Update G_I, R_M and the inference networks; Q learns along where it has no labelled clips (InfoGAN)."""
+    def update_g(self, made: dict[str, Any], adversarial: bool, kl: float) -> dict[str, float]:
+        """Update G_I, R_M and the inference networks; Q learns along where it has no labelled clips
+        (InfoGAN).
+        """
         o, log = self.o, {}
         loss = torch.zeros((), device=self.device)
         judges = [self.d_image, self.d_video]
@@ -255,8 +281,13 @@ class MoCoGANTrainer:
             loss, log = loss + o.redraw * error + kl * sum(made["kl"]), log | {"redraw": error.item()}
             log |= {"kl_content": made["kl"][0].item(), "kl_motion": made["kl"][1].item()}
             if adversarial and o.features:
-                pair = [self._layout(rearrange(made[key], "n f c h w -> (n f) c h w")) for key in ("redrawn", "wanted")]
-                distance = losses.feature_distance(self.d_image.features(pair[0]), self.d_image.features(pair[1]))
+                pair = [
+                    self._layout(rearrange(made[key], "n f c h w -> (n f) c h w"))
+                    for key in ("redrawn", "wanted")
+                ]
+                distance = losses.feature_distance(
+                    self.d_image.features(pair[0]), self.d_image.features(pair[1])
+                )
                 loss, log = loss + o.features * distance, log | {"features": distance.item()}
         self.opt_g.zero_grad(set_to_none=True)
         if infogan:
@@ -269,9 +300,13 @@ class MoCoGANTrainer:
         return log
 
     def _infogan(self, loss: Tensor, asked: Tensor) -> None:
-        """Give Q, and the trunk that it shares, the gradient of the category term alone; then the generator all of it."""
+        """Give Q, and the trunk that it shares, the gradient of the category term alone; then the generator
+        all of it.
+        """
         weights = list(self.d_video.parameters())
-        gradients = torch.autograd.grad(self.o.category_weight * asked, weights, retain_graph=True, allow_unused=True)
+        gradients = torch.autograd.grad(
+            self.o.category_weight * asked, weights, retain_graph=True, allow_unused=True
+        )
         loss.backward(inputs=[p for group in self.opt_g.param_groups for p in group["params"]])
         self.opt_d.zero_grad(set_to_none=True)
         for weight, gradient in zip(weights, gradients, strict=True):
@@ -302,12 +337,16 @@ class MoCoGANTrainer:
         model = self.average.model
         sheets = [model(content, motion, times, label)]
         if o.redraw:
-            batch = self.source.batch(np.random.default_rng([7, 7]), 4, o.length, o.references).to(self.device)
+            batch = self.source.batch(np.random.default_rng([7, 7]), 4, o.length, o.references).to(
+                self.device
+            )
             means = self.q_content(batch.references)[0], self.q_motion(batch.video, batch.label)[0]
             again = model(*means, times[:4], batch.label)
             sheets.append(rearrange(torch.stack([batch.video, again], 1), "n two t c h w -> (n two) t c h w"))
         sheet = rearrange(torch.cat(sheets), "n t c h w -> (n h) (t w) c").float().clamp(-1, 1)
-        Image.fromarray(((sheet + 1) * 127.5).round().byte().cpu().numpy()).save(folder / f"samples-{index:06d}.png")
+        Image.fromarray(((sheet + 1) * 127.5).round().byte().cpu().numpy()).save(
+            folder / f"samples-{index:06d}.png"
+        )
 
 
 def discriminators(options: Options, labels: int) -> tuple[Discriminator, Discriminator]:
@@ -371,7 +410,9 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
     """Read the command line: the run's options, then one option for every field of `Options`."""
     parser = argparse.ArgumentParser(prog="python -m train.mocogan", description=__doc__.split("\n")[0])
     parser.add_argument("--preset", choices=PRESETS, default="modern")
-    parser.add_argument("--data", required=True, help="an LPC clone, the word shapes, a pack, or a folder of strips or videos")
+    parser.add_argument(
+        "--data", required=True, help="an LPC clone, the word shapes, a pack, or a folder of strips or videos"
+    )
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -380,10 +421,16 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
     parser.add_argument("--save-every", type=int, default=500)
     parser.add_argument("--sample-every", type=int, default=500)
     for field in dataclasses.fields(Options):
-        kind = {"bool": lambda text: text.lower() in ("1", "true", "yes"), "int": int, "float": float}.get(str(field.type), str)
+        kind = {"bool": lambda text: text.lower() in ("1", "true", "yes"), "int": int, "float": float}.get(
+            str(field.type), str
+        )
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=None)
     args = parser.parse_args(argv)
-    named = {f.name: getattr(args, f.name) for f in dataclasses.fields(Options) if getattr(args, f.name) is not None}
+    named = {
+        f.name: getattr(args, f.name)
+        for f in dataclasses.fields(Options)
+        if getattr(args, f.name) is not None
+    }
     return args, Options(**{**PRESETS[args.preset], **named})
 
 
@@ -393,12 +440,28 @@ def main(argv: list[str] | None = None) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
-        source = open_source(args.data, args.cache or args.out / "data", size=options.size, length=options.length, stride=options.stride)
+        source = open_source(
+            args.data,
+            args.cache or args.out / "data",
+            size=options.size,
+            length=options.length,
+            stride=options.stride,
+        )
         trainer = MoCoGANTrainer(options, source, args.device)
-        settings = {"preset": args.preset, "data": source.name, "steps": args.steps, **dataclasses.asdict(options)}
+        settings = {
+            "preset": args.preset,
+            "data": source.name,
+            "steps": args.steps,
+            **dataclasses.asdict(options),
+        }
         stepper = Scheduled(trainer, args.steps)
         hours = common.run(
-            stepper, args.out, args.steps, settings, save_every=args.save_every, sample_every=args.sample_every
+            stepper,
+            args.out,
+            args.steps,
+            settings,
+            save_every=args.save_every,
+            sample_every=args.sample_every,
         )
         export(trainer, args.out / "model.safetensors", settings, args.steps, hours)
     except VidgenError as error:

@@ -1,8 +1,8 @@
 """Inference networks q(content | frames) and q(motion | clip), used only in training.
 
-They tie MoCoGAN's codes to real clips, as in VAE-GAN (Larsen et al., ICML 2016): the generator also redraws real clips
-from their inferred codes. The content network sees single frames of the same subject, where the data has them in
-*other* categories, so that nothing of the motion can hide in the content code.
+They tie MoCoGAN's codes to real clips, as in VAE-GAN (Larsen et al., ICML 2016): the generator also redraws
+real clips from their inferred codes. The content network sees single frames of the same subject, where the
+data has them in *other* categories, so that nothing of the motion can hide in the content code.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class ContentPosterior(nn.Module):
 
 
 class MotionPosterior(nn.Module):
-    """q(h_0, eps | clip, category): clip [n, t, c, h, w], label [n] -> mean and log variance, [n, t + 1, d_E] each."""
+    """q(h_0, eps | clip, category): clip [n, t, c, h, w], label [n] -> mean and log variance, [n, t + 1,
+    d_E] each.
+    """
 
     def __init__(self, size: int, channels: int, motion_dim: int, num_labels: int, width: int = 32) -> None:
         super().__init__()
@@ -51,7 +53,9 @@ class MotionPosterior(nn.Module):
 
     def forward(self, clip: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
         small = F.adaptive_avg_pool2d(rearrange(clip, "n t c h w -> (n t) c h w"), self.side)
-        features = rearrange(self.squeeze(self.body(small).flatten(1)), "(n t) d -> n t d", n=len(clip)).float()
+        features = rearrange(
+            self.squeeze(self.body(small).flatten(1)), "(n t) d -> n t d", n=len(clip)
+        ).float()
         if self.num_labels:
             assert label is not None
             which = F.one_hot(label, self.num_labels).float()

@@ -35,15 +35,19 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise VidgenError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
-def save_model(path: str | Path, model: nn.Module, about: Mapping[str, Any], extra: Mapping[str, Tensor] | None = None) -> None:
+def save_model(
+    path: str | Path, model: nn.Module, about: Mapping[str, Any], extra: Mapping[str, Tensor] | None = None
+) -> None:
     """Save a generator in half precision.
 
-    about: JSON-able description (title, categories, fps, licence, training card ...). extra: further tensors, such as
-    the content directions, kept under "extra." names.
+    about: JSON-able description (title, categories, fps, licence, training card ...). extra: further tensors,
+    such as the content directions, kept under "extra." names.
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"extra.{name}": value for name, value in (extra or {}).items()}
-    half = {name: (v.half() if v.is_floating_point() else v).contiguous().clone() for name, v in tensors.items()}
+    half = {
+        name: (v.half() if v.is_floating_point() else v).contiguous().clone() for name, v in tensors.items()
+    }
     metadata = {
         "format": FORMAT,
         "family": family_of(model),

@@ -22,10 +22,16 @@ class InstanceNoise(nn.Module):
 
 
 def fold_norms(stack: nn.Sequential) -> nn.Sequential:
-    """Merge each BatchNorm into the convolution or linear layer before it: the same function in eval mode, less work."""
+    """Merge each BatchNorm into the convolution or linear layer before it: the same function in eval mode,
+    less work.
+    """
     folded: list[nn.Module] = []
     for layer in stack:
-        if isinstance(layer, nn.BatchNorm2d) and folded and isinstance(folded[-1], nn.Conv2d | nn.ConvTranspose2d):
+        if (
+            isinstance(layer, nn.BatchNorm2d)
+            and folded
+            and isinstance(folded[-1], nn.Conv2d | nn.ConvTranspose2d)
+        ):
             transposed = isinstance(folded[-1], nn.ConvTranspose2d)
             folded[-1] = fuse_conv_bn_eval(folded[-1], layer, transposed)
         elif isinstance(layer, nn.BatchNorm1d) and folded and isinstance(folded[-1], nn.Linear):

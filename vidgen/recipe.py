@@ -1,4 +1,6 @@
-"""A recipe: the few numbers that a clip depends on. Clips are exported with theirs inside, and rendered again from it."""
+"""A recipe: the few numbers that a clip depends on. Clips are exported with theirs inside, and rendered
+again from it.
+"""
 
 from __future__ import annotations
 
@@ -48,11 +50,13 @@ class Recipe:
 
     content_to, content_mix: a second content and the share of it, 0 to 1; motion_to, motion_mix likewise.
     splice_seed, splice_at: the motion noise from that frame on comes from another seed.
-    directions: how far to move the content along the model's six named directions; pad: along the drag pad's two.
-    strength: scale of the motion about the clip's mean pose, 0 = still. smoothness: low-pass of the motion noise, 0 to 1.
+    directions: how far to move the content along the model's six named directions; pad: along the drag pad's
+    two.
+    strength: scale of the motion about the clip's mean pose, 0 = still. smoothness: low-pass of the motion
+    noise, 0 to 1.
     speed: training frames per native frame time. playback: forward, reverse, loop (there and back) or freeze.
-    category: index, None = drawn from the motion seed; category_to from frame category_at on. fps: frames per second of
-    the clip; more of them show the same motion in finer steps.
+    category: index, None = drawn from the motion seed; category_to from frame category_at on. fps: frames per
+    second of the clip; more of them show the same motion in finer steps.
     """
 
     model: str = "mocogan-sprites"
@@ -83,7 +87,8 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, clamp: bool = True) -> Recipe:
-        """Build from untrusted values. Numbers outside their range are clamped, or refused where `clamp` is False.
+        """Build from untrusted values. Numbers outside their range are clamped, or refused where `clamp` is
+        False.
 
         An unknown key, a number that is not finite or a value of another type is a VidgenError either way.
         """

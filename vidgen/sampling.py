@@ -1,7 +1,7 @@
 """From a recipe to codes, and from codes to pictures.
 
-Random numbers: one generator per seed and purpose, drawn row by row on the CPU. So a seed means the same codes on any
-machine, alone or in a batch, and a longer clip begins with the shorter one.
+Random numbers: one generator per seed and purpose, drawn row by row on the CPU. So a seed means the same
+codes on any machine, alone or in a batch, and a longer clip begins with the shorter one.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ from vidgen.recipe import Recipe
 
 CONTENT, MOTION, CATEGORY = 1, 2, 3  # purposes of a seed: the same number gives independent draws for each
 SMOOTHEST = 0.95  # lag-one correlation of the motion noise at smoothness 1
-CHUNK = 16  # frames that G_I draws at once: always the same number, so that no picture depends on its neighbours
+CHUNK = (
+    16  # frames that G_I draws at once: always the same number, so that no picture depends on its neighbours
+)
 
 
 @dataclass(frozen=True)
 class Codes:
-    """What a clip is made from: content [n, d], motion [n, l, d], times [n, t], label [n, t] or None, strength [n]."""
+    """What a clip is made from: content [n, d], motion [n, l, d], times [n, t], label [n, t] or None,
+    strength [n].
+    """
 
     content: Tensor
     motion: Tensor
@@ -45,7 +49,9 @@ def lerp(a: Tensor, b: Tensor, share: float) -> Tensor:
 
 
 def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
-    """Go from a to b along the sphere, row by row (last axis), with lengths interpolated: Gaussian codes stay typical."""
+    """Go from a to b along the sphere, row by row (last axis), with lengths interpolated: Gaussian codes
+    stay typical.
+    """
     norm_a, norm_b = a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True)
     cosine = ((a * b).sum(-1, keepdim=True) / (norm_a * norm_b).clamp(min=1e-12)).clamp(-1, 1)
     angle = torch.arccos(cosine)
@@ -89,7 +95,9 @@ def motion_code(recipe: Recipe, knots: int, dim: int) -> Tensor:
 
 
 def frame_times(recipe: Recipe, native_fps: float) -> Tensor:
-    """Give the time of each frame, [t], in training frames: speed and fps only choose where the path is read."""
+    """Give the time of each frame, [t], in training frames: speed and fps only choose where the path is
+    read.
+    """
     frame = torch.arange(recipe.frames, dtype=torch.float64)
     order = {
         "forward": frame,
@@ -139,7 +147,8 @@ def fast_dtype(device: str) -> torch.dtype:
 def factorise(model: nn.Module, count: int = 8) -> Tensor:
     """Give the directions of content that move the first layer of the pictures most, [count, d], unit length.
 
-    Closed-form factorisation (Shen & Zhou, CVPR 2021): the eigenvectors of A^T A, A the layer's weights on the content.
+    Closed-form factorisation (Shen & Zhou, CVPR 2021): the eigenvectors of A^T A, A the layer's weights on
+    the content.
     """
     weight = model.image[0].weight[: model.content_dim].flatten(1)
     vectors = torch.linalg.svd(weight.float(), full_matrices=False).U.T[:count]
@@ -158,7 +167,9 @@ class Renderer:
 
     @torch.inference_mode()
     def frames(self, codes: Codes) -> Iterator[np.ndarray]:
-        """Yield chunks of frames, uint8 [chunk, h, w, c], clip after clip: memory does not grow with the clip."""
+        """Yield chunks of frames, uint8 [chunk, h, w, c], clip after clip: memory does not grow with the
+        clip.
+        """
         codes = Codes(*(None if part is None else part.to(self.device) for part in vars(codes).values()))
         latent = self.model.latents(codes.content, codes.motion, codes.times, codes.label, codes.strength)
         points = rearrange(latent, "n t d -> (n t) d 1 1")
@@ -171,4 +182,6 @@ class Renderer:
 
     def clips(self, codes: Codes) -> np.ndarray:
         """Render whole clips: uint8 [n, t, h, w, c]."""
-        return rearrange(np.concatenate(list(self.frames(codes))), "(n t) h w c -> n t h w c", n=len(codes.times))
+        return rearrange(
+            np.concatenate(list(self.frames(codes))), "(n t) h w c -> n t h w c", n=len(codes.times)
+        )

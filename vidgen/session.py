@@ -36,10 +36,13 @@ class _Loaded:
 class Session:
     """Render recipes with the models of a weights folder.
 
-    weights: folder of `<name>.safetensors` files. device: "cpu", "cuda" ... threads: torch threads, None leaves them.
+    weights: folder of `<name>.safetensors` files. device: "cpu", "cuda" ... threads: torch threads, None
+    leaves them.
     """
 
-    def __init__(self, weights: str | Path = WEIGHTS, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self, weights: str | Path = WEIGHTS, device: str = "cpu", threads: int | None = None
+    ) -> None:
         self.weights, self.device = Path(weights), device
         if threads:
             torch.set_num_threads(threads)
@@ -55,14 +58,18 @@ class Session:
         return describe(self._find(model))
 
     def check(self, recipe: Recipe) -> Recipe:
-        """Check a recipe against its model: a category out of range is a VidgenError. Returns it unchanged."""
+        """Check a recipe against its model: a category out of range is a VidgenError. Returns it
+        unchanged.
+        """
         info = self.info(recipe.model)
         for name in ("category", "category_to"):
             value = getattr(recipe, name)
             if value is not None and not info.categories:
                 raise VidgenError(f"{info.name} has no categories; leave {name} out.")
             if value is not None and value >= len(info.categories):
-                raise VidgenError(f"{name} is {value}; {info.name} has categories 0 to {len(info.categories) - 1}.")
+                raise VidgenError(
+                    f"{name} is {value}; {info.name} has categories 0 to {len(info.categories) - 1}."
+                )
         if recipe.truncation != 1 and not info.truncation:
             raise VidgenError(f"{info.name} has no truncation; leave it at 1.")
         return recipe
@@ -71,8 +78,12 @@ class Session:
         """Render one clip: uint8 [t, h, w, c]."""
         return self.render_many([recipe])[0]
 
-    def render_many(self, recipes: Sequence[Recipe], progress: Callable[[float], None] | None = None) -> np.ndarray:
-        """Render clips of one model and one length: uint8 [n, t, h, w, c]; a clip does not depend on its neighbours."""
+    def render_many(
+        self, recipes: Sequence[Recipe], progress: Callable[[float], None] | None = None
+    ) -> np.ndarray:
+        """Render clips of one model and one length: uint8 [n, t, h, w, c]; a clip does not depend on its
+        neighbours.
+        """
         if not recipes:
             raise VidgenError("There is no recipe to render.")
         if len({(recipe.model, recipe.frames) for recipe in recipes}) > 1:
@@ -90,11 +101,15 @@ class Session:
         yield from loaded.renderer.frames(self._codes([recipe], loaded))
 
     def grid(self, recipe: Recipe, contents: Sequence[int], motions: Sequence[int]) -> Iterator[np.ndarray]:
-        """Render every content with every motion, a row (one content) at a time: uint8 [columns, t, h, w, c]."""
+        """Render every content with every motion, a row (one content) at a time: uint8 [columns, t, h, w,
+        c].
+        """
         if not contents or not motions:
             raise VidgenError("A grid needs at least one content seed and one motion seed.")
         for content in contents:
-            yield self.render_many([recipe.replace(content_seed=content, motion_seed=motion) for motion in motions])
+            yield self.render_many(
+                [recipe.replace(content_seed=content, motion_seed=motion) for motion in motions]
+            )
 
     def motion_path(self, recipe: Recipe) -> np.ndarray:
         """Give the motion path of a clip in the plane of the model's two main motions: float [t, 2]."""
@@ -152,7 +167,9 @@ def _plane(model: torch.nn.Module, info: ModelInfo, clips: int = 64) -> tuple[Te
     label = None if codes.label is None else codes.label.to(next(model.parameters()).device)
     with torch.inference_mode():
         device = next(model.parameters()).device
-        path = rearrange(model.path(codes.motion.to(device), codes.times.to(device), label), "n t d -> (n t) d")
+        path = rearrange(
+            model.path(codes.motion.to(device), codes.times.to(device), label), "n t d -> (n t) d"
+        )
         mean = path.mean(0)
         axes = torch.linalg.svd(path - mean, full_matrices=False).Vh[:2].T
         strongest = axes.gather(0, axes.abs().argmax(0, keepdim=True))

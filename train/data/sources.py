@@ -1,4 +1,6 @@
-"""What a trainer draws from: batches of real clips, their categories, and reference frames of the same subjects."""
+"""What a trainer draws from: batches of real clips, their categories, and reference frames of the same
+subjects.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ CROSSING = 32  # frames in which a shape crosses the picture, as in the authors'
 
 @dataclass(frozen=True)
 class Batch:
-    """Real clips: video [n, t, c, h, w] in [-1, 1], label [n], references [n, f, c, h, w] of the same subjects."""
+    """Real clips: video [n, t, c, h, w] in [-1, 1], label [n], references [n, f, c, h, w] of the same
+    subjects.
+    """
 
     video: Tensor
     label: Tensor
@@ -50,7 +54,10 @@ class Source(Protocol):
 
 def to_video(frames: np.ndarray) -> Tensor:
     """Turn uint8 [n, t, h, w, c] into float [n, t, c, h, w] in [-1, 1]."""
-    return rearrange(torch.from_numpy(np.ascontiguousarray(frames)), "n t h w c -> n t c h w").float() / 127.5 - 1
+    return (
+        rearrange(torch.from_numpy(np.ascontiguousarray(frames)), "n t h w c -> n t c h w").float() / 127.5
+        - 1
+    )
 
 
 class SpriteSource:
@@ -95,10 +102,14 @@ class ShapeSource:
         chosen = rng.integers(len(self.clips), size=n)
         video = self.clips.bouncing(chosen, rng.integers(2 * CROSSING - 2, size=n), length)
         others = [
-            self.clips.bouncing(chosen, rng.integers(2 * CROSSING - 2, size=n), 1, paths=rng.integers(len(self.clips), size=n))
+            self.clips.bouncing(
+                chosen, rng.integers(2 * CROSSING - 2, size=n), 1, paths=rng.integers(len(self.clips), size=n)
+            )
             for _ in range(references)
         ]
-        return Batch(to_video(video), torch.from_numpy(self.clips.labels[chosen]), to_video(np.concatenate(others, 1)))
+        return Batch(
+            to_video(video), torch.from_numpy(self.clips.labels[chosen]), to_video(np.concatenate(others, 1))
+        )
 
     def about(self) -> dict[str, Any]:
         """Describe the data."""
@@ -114,7 +125,11 @@ class ShapeSource:
 
 
 class PackSource:
-    """Clips of a pack; the references show the same subject, in other clips where there are any."""
+    """Clips of a pack; the references show the same subject, in other clips where there are any.
+
+    about: description for the weights file; with `"mirrored_pairs": true`, the odd ones of numbered files are mirror
+    images of the even ones, as in the authors' actions, and only alike clips serve each other as references.
+    """
 
     def __init__(self, pack: Pack, length: int, stride: int, about: dict[str, Any]) -> None:
         self.pack, self.length, self.stride, self.name = pack, length, stride, pack.path.stem
@@ -122,16 +137,25 @@ class PackSource:
         shortest, need = int(pack.lengths.min()), (length - 1) * stride + 1
         if shortest < need:
             name = pack.names[int(pack.lengths.argmin())]
-            raise VidgenError(f"{name} has {shortest} frames; {length} frames at stride {stride} need {need}.")
-        ids = np.array(pack.content_ids)
+            raise VidgenError(
+                f"{name} has {shortest} frames; {length} frames at stride {stride} need {need}."
+            )
+        ids = np.array(
+            [
+                f"{own} {_mirrored(name, about)}"
+                for own, name in zip(pack.content_ids, pack.names, strict=True)
+            ]
+        )
         self.same = [np.flatnonzero(ids == own) for own in ids]
 
     def batch(self, rng: np.random.Generator, n: int, length: int, references: int) -> Batch:
-        """Draw n clips; every second one mirrored would change a labelled direction, so none is."""
+        """Draw n clips."""
         chosen = rng.integers(len(self.pack), size=n)
         span = (length - 1) * self.stride + 1
         starts = rng.integers(self.pack.lengths[chosen] - span + 1)
-        video = np.stack([self.pack.window(i, start, length, self.stride) for i, start in zip(chosen, starts, strict=True)])
+        video = np.stack(
+            [self.pack.window(i, start, length, self.stride) for i, start in zip(chosen, starts, strict=True)]
+        )
         others = [[self._frame(rng, rng.choice(self.same[i])) for _ in range(references)] for i in chosen]
         return Batch(to_video(video), torch.from_numpy(self.pack.labels[chosen]), to_video(np.stack(others)))
 
@@ -144,6 +168,10 @@ class PackSource:
         return own | self._about
 
 
+def _mirrored(name: str, about: dict[str, Any]) -> bool:
+    return bool(about.get("mirrored_pairs")) and int(Path(name).stem) % 2 == 1
+
+
 def open_source(path: str, cache: Path, *, size: int, length: int, stride: int) -> Source:
     """Open an LPC clone, the word "shapes", or a pack with its optional JSON description beside it."""
     if path == "shapes":
@@ -151,10 +179,19 @@ def open_source(path: str, cache: Path, *, size: int, length: int, stride: int) 
     if (Path(path) / "body").is_dir():
         return SpriteSource(path, cache, length)
     if not Path(path).is_file():
-        raise VidgenError(f"{path} is neither an LPC clone, nor a pack, nor the word shapes: python -m train.prepare makes a pack.")
+        raise VidgenError(
+            f"{path} is neither an LPC clone, nor a pack, nor the word shapes; "
+            "python -m train.prepare makes a pack of any folder of clips."
+        )
     pack = Pack(path, "train")
     if pack.size != size:
-        raise VidgenError(f"{path} holds frames of {pack.size} px; prepare it with --size {size} or train with --size {pack.size}.")
+        raise VidgenError(
+            f"{path} holds frames of {pack.size} px; prepare it with --size {size} or train with --size {pack.size}."
+        )
     described = Path(path).with_suffix(".json")
-    about = json.loads(described.read_text()) if described.exists() else {"title": pack.path.stem, "licence": "unknown"}
+    about = (
+        json.loads(described.read_text())
+        if described.exists()
+        else {"title": pack.path.stem, "licence": "unknown"}
+    )
     return PackSource(pack, length, stride, about)

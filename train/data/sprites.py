@@ -1,10 +1,12 @@
 """Characters composed from the layers of the Universal LPC sprite sheets, as labelled clips.
 
-A sheet is 832 x 1344 RGBA: cells of 64 x 64, a row per action and direction. A character is a choice of one sheet per
-slot (body, eyes, hair, legs, torso ...), blended body first. A category is an action times a direction. A clip runs
-through the action's cycle from a random phase at one of `SPEEDS` sheet frames per clip frame.
+A sheet is 832 x 1344 RGBA: cells of 64 x 64, a row per action and direction. A character is a choice of one
+sheet per slot (body, eyes, hair, legs, torso ...), blended body first. A category is an action times a
+direction. A clip runs through the action's cycle from a random phase at one of `SPEEDS` sheet frames per clip
+frame.
 
-The art is CC BY-SA 3.0 / GPL 3.0 (credit AUTHORS.txt of the repository); what is trained on it inherits CC BY-SA 3.0.
+The art is CC BY-SA 3.0 / GPL 3.0 (credit AUTHORS.txt of the repository); what is trained on it inherits CC
+BY-SA 3.0.
 """
 
 from __future__ import annotations
@@ -25,8 +27,15 @@ from vidgen.errors import VidgenError
 
 CELL = 64
 SHEET = (832, 1344)
-# action: (first row, first cell, cells). Walking leaves out cell 0: it stands still and is not part of the cycle.
-ACTIONS = {"cast": (0, 0, 7), "thrust": (4, 0, 8), "walk": (8, 1, 8), "slash": (12, 0, 6), "shoot": (16, 0, 13)}
+# action: (first row, first cell, cells). Walking leaves out cell 0: it stands still and is not part of the
+# cycle.
+ACTIONS = {
+    "cast": (0, 0, 7),
+    "thrust": (4, 0, 8),
+    "walk": (8, 1, 8),
+    "slash": (12, 0, 6),
+    "shoot": (16, 0, 13),
+}
 DIRECTIONS = ("north", "west", "south", "east")
 CATEGORIES = [f"{action} {direction}" for action in ACTIONS for direction in DIRECTIONS]
 SPEEDS = (0.5, 0.75, 1.0)
@@ -35,7 +44,8 @@ SKINS = ("light", "tanned", "tanned2", "dark", "dark2", "darkelf", "darkelf2", "
 SKIN_SHARES = (5, 4, 3, 4, 4, 1, 1, 1, 1)
 CELLS_PER_CHARACTER = len(DIRECTIONS) * sum(count for _, _, count in ACTIONS.values())
 HOW_TO_GET = (
-    "Clone the public repository jrconway3/Universal-LPC-spritesheet and pass the path of the clone (the folder that holds body/)."
+    "Clone the public repository jrconway3/Universal-LPC-spritesheet and pass the path of the clone "
+    "(the folder that holds body/)."
 )
 
 
@@ -51,8 +61,14 @@ def _male_torso(rng: random.Random, root: Path) -> list[str]:
     kind = rng.choices(("shirt", "mail", "leather", "plate", "gold", "none"), (8, 2, 2, 1.5, 1.5, 1))[0]
     return {
         "shirt": lambda: [_pick(rng, root, "torso/shirts/longsleeve/male/*.png")],
-        "mail": lambda: ["torso/chain/mail_male.png", *(["torso/chain/tabard/jacket_male.png"] * (rng.random() < 0.5))],
-        "leather": lambda: [_pick(rng, root, "torso/shirts/longsleeve/male/*.png"), "torso/leather/chest_male.png"],
+        "mail": lambda: [
+            "torso/chain/mail_male.png",
+            *(["torso/chain/tabard/jacket_male.png"] * (rng.random() < 0.5)),
+        ],
+        "leather": lambda: [
+            _pick(rng, root, "torso/shirts/longsleeve/male/*.png"),
+            "torso/leather/chest_male.png",
+        ],
         "plate": lambda: ["torso/plate/chest_male.png", "torso/plate/arms_male.png"],
         "gold": lambda: ["torso/gold/chest_male.png", "torso/gold/arms_male.png"],
         "none": lambda: [],
@@ -60,12 +76,17 @@ def _male_torso(rng: random.Random, root: Path) -> list[str]:
 
 
 def _female_torso(rng: random.Random, root: Path) -> list[str]:
-    kind = rng.choices(("shirt", "tunic", "dress", "mail", "leather", "plate", "gold"), (5, 4, 4, 1.5, 1.5, 1, 1))[0]
+    kind = rng.choices(
+        ("shirt", "tunic", "dress", "mail", "leather", "plate", "gold"), (5, 4, 4, 1.5, 1.5, 1, 1)
+    )[0]
     return {
         "shirt": lambda: [_pick(rng, root, "torso/shirts/sleeveless/female/*.png")],
         "tunic": lambda: [_pick(rng, root, "torso/tunics/female/*.png")],
         "dress": lambda: [_pick(rng, root, "torso/dress_female/[tu]*dress*.png")],
-        "mail": lambda: ["torso/chain/mail_female.png", *(["torso/chain/tabard/jacket_female.png"] * (rng.random() < 0.5))],
+        "mail": lambda: [
+            "torso/chain/mail_female.png",
+            *(["torso/chain/tabard/jacket_female.png"] * (rng.random() < 0.5)),
+        ],
         "leather": lambda: [_pick(rng, root, "torso/tunics/female/*.png"), "torso/leather/chest_female.png"],
         "plate": lambda: ["torso/plate/chest_female.png", "torso/plate/arms_female.png"],
         "gold": lambda: ["torso/gold/chest_female.png", "torso/gold/arms_female.png"],
@@ -80,7 +101,11 @@ def choose_layers(rng: random.Random, root: Path) -> dict[str, list[str]]:
     covered = rng.random() < 0.18
     hair = _pick(rng, root, f"hair/{sex}/*/*.png")
     beard = sex == "male" and rng.random() < 0.3
-    hat = _pick(rng, root, rng.choice((f"head/helms/{sex}/*.png", f"head/hoods/{sex}/*.png", f"head/caps/{sex}/*.png")))
+    hat = _pick(
+        rng,
+        root,
+        rng.choice((f"head/helms/{sex}/*.png", f"head/hoods/{sex}/*.png", f"head/caps/{sex}/*.png")),
+    )
     band = _pick(rng, root, f"head/bandanas/{sex}/*.png" if sex == "male" else "head/tiaras_female/*.png")
     legs = f"legs/armor/{sex}/*.png" if rng.random() < 0.2 else f"legs/pants/{sex}/*.png"
     feet = f"feet/armor/{sex}/*.png" if rng.random() < 0.25 else f"feet/shoes/{sex}/*.png"
@@ -91,7 +116,9 @@ def choose_layers(rng: random.Random, root: Path) -> dict[str, list[str]]:
         "legs": [_pick(rng, root, legs)],
         "torso": (_male_torso if sex == "male" else _female_torso)(rng, root),
         "gloves": [_pick(rng, root, f"hands/gloves/{sex}/*.png")] if rng.random() < 0.15 else [],
-        "facial": [_pick(rng, root, f"facial/{sex}/{{}}/{Path(hair).name}".format(rng.choice(("beard", "mustache"))))]
+        "facial": [
+            _pick(rng, root, f"facial/{sex}/{{}}/{Path(hair).name}".format(rng.choice(("beard", "mustache"))))
+        ]
         if beard and (root / f"facial/{sex}/beard/{Path(hair).name}").exists()
         else [],
         "hair": [] if bare or covered else [hair],
@@ -100,7 +127,9 @@ def choose_layers(rng: random.Random, root: Path) -> dict[str, list[str]]:
 
 
 def read_cells(path: Path) -> np.ndarray:
-    """Read the cells that clips use from one sheet: float32 premultiplied RGBA in [0, 1], [cells, h, w, 4]."""
+    """Read the cells that clips use from one sheet: float32 premultiplied RGBA in [0, 1], [cells, h, w,
+    4].
+    """
     with Image.open(path) as image:
         if image.size != SHEET:
             raise VidgenError(f"{path} is {image.size[0]} x {image.size[1]}; an LPC sheet is 832 x 1344.")
@@ -118,7 +147,9 @@ def read_cells(path: Path) -> np.ndarray:
 
 def compose(root: Path, layers: dict[str, list[str]]) -> np.ndarray:
     """Blend a character's layers over the flat background: uint8 [cells, h, w, c]."""
-    picture = np.broadcast_to(np.asarray(BACKGROUND, np.float32) / 255, (CELLS_PER_CHARACTER, CELL, CELL, 3)).copy()
+    picture = np.broadcast_to(
+        np.asarray(BACKGROUND, np.float32) / 255, (CELLS_PER_CHARACTER, CELL, CELL, 3)
+    ).copy()
     for name in (name for names in layers.values() for name in names):
         cells = read_cells(root / name)
         picture = cells[..., :3] + picture * (1 - cells[..., 3:])
@@ -126,7 +157,9 @@ def compose(root: Path, layers: dict[str, list[str]]) -> np.ndarray:
 
 
 def is_test(layers: dict[str, list[str]]) -> bool:
-    """Tell the split from the combination of layers: one in ten characters is for testing, on every machine."""
+    """Tell the split from the combination of layers: one in ten characters is for testing, on every
+    machine.
+    """
     return hashlib.sha256(json.dumps(layers, sort_keys=True).encode()).digest()[0] < 26
 
 
@@ -145,8 +178,8 @@ def draw_characters(root: Path, count: int, split: str, seed: int) -> list[dict[
 class SpriteClips:
     """Labelled clips of composed characters, packed once into a memory-mapped file.
 
-    root: a clone of the LPC repository. cache: folder of the pack (2.1 MB a character). A clip is drawn anew each time:
-    character, category, phase and speed are independent.
+    root: a clone of the LPC repository. cache: folder of the pack (2.1 MB a character). A clip is drawn anew
+    each time: character, category, phase and speed are independent.
     """
 
     categories = CATEGORIES
@@ -155,7 +188,9 @@ class SpriteClips:
     licence = "CC BY-SA 3.0"
     credit = "Sprites: Universal LPC Spritesheet contributors (AUTHORS.txt), CC BY-SA 3.0 / GPL 3.0."
 
-    def __init__(self, root: str | Path, cache: str | Path, count: int = 1000, split: str = "train", seed: int = 0) -> None:
+    def __init__(
+        self, root: str | Path, cache: str | Path, count: int = 1000, split: str = "train", seed: int = 0
+    ) -> None:
         self.root, self.split = Path(root), split
         if not (self.root / "body").is_dir():
             raise VidgenError(f"{root} holds no LPC sprite sheets. {HOW_TO_GET}")
@@ -194,12 +229,16 @@ class SpriteClips:
     def clips(
         self, characters: np.ndarray, labels: np.ndarray, phases: np.ndarray, speeds: np.ndarray, length: int
     ) -> np.ndarray:
-        """Look up clips: all arguments [n]; phases in cells, speeds in cells per frame. uint8 [n, t, h, w, c]."""
+        """Look up clips: all arguments [n]; phases in cells, speeds in cells per frame. uint8 [n, t, h, w,
+        c].
+        """
         step = np.floor(phases[:, None] + speeds[:, None] * np.arange(length)).astype(int)
         cell = self.first_cell[labels][:, None] + step % self.cycle[labels][:, None]
         return self.cells[characters[:, None], cell]
 
-    def draw(self, rng: np.random.Generator, n: int, labels: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    def draw(
+        self, rng: np.random.Generator, n: int, labels: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
         """Draw the factors of n clips: character, label, phase, speed, all [n]."""
         labels = rng.integers(len(CATEGORIES), size=n) if labels is None else labels
         return {
@@ -236,7 +275,12 @@ class SpriteClips:
         rows = [self.characters[index] for index in characters]
         sexes = np.array(["female" in row["body"][0] for row in rows]).astype(int)
         skins = np.array([SKINS.index(Path(row["body"][0]).stem) for row in rows])
-        return {"sex": sexes, "skin": skins, "torso": self._classes(rows, "torso"), "legs": self._classes(rows, "legs")}
+        return {
+            "sex": sexes,
+            "skin": skins,
+            "torso": self._classes(rows, "torso"),
+            "legs": self._classes(rows, "legs"),
+        }
 
     def _classes(self, rows: Sequence[dict[str, list[str]]], slot: str) -> np.ndarray:
         names = sorted({_plain(row[slot]) for row in self.characters})
@@ -245,4 +289,6 @@ class SpriteClips:
 
 def _plain(sheets: list[str]) -> str:
     """Name a slot's choice without the sex that the file name repeats."""
-    return "+".join(Path(sheet).stem.replace("_female", "").replace("_male", "") for sheet in sheets) or "none"
+    return (
+        "+".join(Path(sheet).stem.replace("_female", "").replace("_male", "") for sheet in sheets) or "none"
+    )

@@ -7,7 +7,10 @@
 | motion | [n, l, d]: the noise along the clip, one row per knot |
 | times | [n, t] float, in frames: fractional and any length |
 | label | [n] or [n, t] int, or None |
-| generator | config, content_dim, motion_dim, num_labels, motion_length(last_time), forward(content, motion, times, label) |
+| generator | config, content_dim, motion_dim, num_labels, motion_length(last_time), and the below |
+
+`forward(content, motion, times, label=None, strength=1.0) -> video`; `latents(same) -> [n, t, d]`, what the picture network
+draws frames from; `folded()`, that network ready for rendering; `path(motion, times, label, strength)`, for the plot.
 """
 
 from __future__ import annotations

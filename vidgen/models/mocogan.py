@@ -1,8 +1,9 @@
-"""MoCoGAN: Decomposing Motion and Content for Video Generation (Tulyakov et al., CVPR 2018, arXiv 1707.04993).
+"""MoCoGAN: Decomposing Motion and Content for Video Generation (Tulyakov et al., CVPR 2018, arXiv
+1707.04993).
 
-A clip is a path z(1) .. z(K) through an image latent space Z_C x Z_M. Its content is one point of Z_C, its motion a path
-in Z_M that a recurrent network R_M walks, driven by noise. The image generator G_I turns each point into a frame, so a
-clip may have any length, and any point between two frames is a frame too.
+A clip is a path z(1) .. z(K) through an image latent space Z_C x Z_M. Its content is one point of Z_C, its
+motion a path in Z_M that a recurrent network R_M walks, driven by noise. The image generator G_I turns each
+point into a frame, so a clip may have any length, and any point between two frames is a frame too.
 
 Letters in shapes: n clips, t frames, l motion knots, d dims, c h w the frame.
 """
@@ -30,10 +31,12 @@ NORMS = ("batch", "spectral", "none")
 class MoCoGANConfig:
     """Describe a MoCoGAN generator; the defaults are the paper's.
 
-    size: 32, 64 or 128 px (any power of two from 8 on). motion_dim: noise per frame, d_E. state_dim: R_M's state, d_M.
-    category_input: where the one-hot category goes: "motion" (the paper), "generator" (the authors' code) or "both".
-    head: how G_I ends: "transposed" (the paper: a transposed convolution to RGB) or "conv" (one more block, then a 3x3
-    convolution, which draws finer detail). clip_length: frames of a training clip.
+    size: 32, 64 or 128 px (any power of two from 8 on). motion_dim: noise per frame, d_E. state_dim: R_M's
+    state, d_M.
+    category_input: where the one-hot category goes: "motion" (the paper), "generator" (the authors' code) or
+    "both".
+    head: how G_I ends: "transposed" (the paper: a transposed convolution to RGB) or "conv" (one more block,
+    then a 3x3 convolution, which draws finer detail). clip_length: frames of a training clip.
     """
 
     size: int = 64
@@ -56,7 +59,9 @@ class MoCoGANConfig:
         if self.num_labels < 0:
             raise VidgenError(f"num_labels is {self.num_labels}; it must not be negative.")
         if self.category_input not in CATEGORY_INPUTS:
-            raise VidgenError(f"category_input is {self.category_input!r}; choose one of {', '.join(CATEGORY_INPUTS)}.")
+            raise VidgenError(
+                f"category_input is {self.category_input!r}; choose one of {', '.join(CATEGORY_INPUTS)}."
+            )
         if self.head not in HEADS:
             raise VidgenError(f"head is {self.head!r}; choose one of {', '.join(HEADS)}.")
 
@@ -77,7 +82,8 @@ class MotionPath(nn.Module):
     def __init__(self, noise_dim: int, state_dim: int, num_labels: int) -> None:
         super().__init__()
         self.num_labels = num_labels
-        # The paper draws h_0 ~ N(0, I) in the state's own dimension; a wider state gets it through a linear map.
+        # The paper draws h_0 ~ N(0, I) in the state's own dimension; a wider state gets it through a linear
+        # map.
         self.start = nn.Identity() if noise_dim == state_dim else nn.Linear(noise_dim, state_dim)
         self.gru = nn.GRU(noise_dim + num_labels, state_dim, batch_first=True)
 
@@ -107,47 +113,78 @@ def image_generator(latent_dim: int, config: MoCoGANConfig) -> nn.Sequential:
 
 
 class MoCoGAN(nn.Module):
-    """The generator: content, motion, times and category in, video out. Frames are independent given the path."""
+    """The generator: content, motion, times and category in, video out. Frames are independent given the
+    path.
+    """
 
     def __init__(self, config: MoCoGANConfig) -> None:
         super().__init__()
         self.config = config
-        self.content_dim, self.motion_dim, self.num_labels = config.content_dim, config.motion_dim, config.num_labels
+        self.content_dim, self.motion_dim, self.num_labels = (
+            config.content_dim,
+            config.motion_dim,
+            config.num_labels,
+        )
         self.motion_path = MotionPath(config.motion_dim, config.state_dim, config.motion_labels)
         self.image = image_generator(config.content_dim + config.image_labels + config.state_dim, config)
         self.apply(_dcgan_init)
 
     def motion_length(self, last_time: float) -> int:
-        """Count the knots that a clip up to `last_time` (frames) needs: h_0, then one a frame, at least a training clip."""
+        """Count the knots that a clip up to `last_time` (frames) needs: h_0, then one a frame, at least a
+        training clip.
+        """
         return 1 + max(math.ceil(last_time) + 1, self.config.clip_length)
 
-    def path(self, motion: Tensor, times: Tensor, label: Tensor | None = None, strength: Tensor | float = 1.0) -> Tensor:
+    def path(
+        self, motion: Tensor, times: Tensor, label: Tensor | None = None, strength: Tensor | float = 1.0
+    ) -> Tensor:
         """Walk R_M's path and read it at `times`.
 
         motion [n, l, d], times [n, t] in frames (fractional, any order), label [n] or [n, t] -> [n, t, d_M].
-        strength: scales the path about its mean over the first training length; 0 stands still, 1 is as trained.
+        strength: scales the path about its mean over the first training length; 0 stands still, 1 is as
+        trained.
         """
         self._check(motion, times, label)
         knots = motion.shape[1] - 1
-        path = self.motion_path(motion, knot_labels(times, label, knots) if self.config.motion_labels else None)
+        path = self.motion_path(
+            motion, knot_labels(times, label, knots) if self.config.motion_labels else None
+        )
         below = times.floor().long().clamp(max=knots - 1)
         above = (below + 1).clamp(max=knots - 1)
         share = rearrange(times - below, "n t -> n t 1").to(path.dtype)
         walked = torch.lerp(_rows(path, below), _rows(path, above), share)
         rest = path[:, : self.config.clip_length].mean(1, keepdim=True)
         scale = torch.as_tensor(strength, dtype=path.dtype, device=path.device).reshape(-1, 1, 1)
-        return torch.lerp(rest, walked, scale) if not (isinstance(strength, float) and strength == 1.0) else walked
+        return (
+            torch.lerp(rest, walked, scale)
+            if not (isinstance(strength, float) and strength == 1.0)
+            else walked
+        )
 
     def forward(
-        self, content: Tensor, motion: Tensor, times: Tensor, label: Tensor | None = None, strength: Tensor | float = 1.0
+        self,
+        content: Tensor,
+        motion: Tensor,
+        times: Tensor,
+        label: Tensor | None = None,
+        strength: Tensor | float = 1.0,
     ) -> Tensor:
-        """Render clips: content [n, d_C], motion [n, l, d_E], times [n, t], label [n] or [n, t] -> [n, t, c, h, w]."""
+        """Render clips: content [n, d_C], motion [n, l, d_E], times [n, t], label [n] or [n, t] -> [n, t, c,
+        h, w].
+        """
         with torch.autocast(content.device.type, enabled=False):  # the recurrence adds up rounding errors
             latent = self.latents(content, motion, times, label, strength)
-        return rearrange(self.image(rearrange(latent, "n t d -> (n t) d 1 1")), "(n t) c h w -> n t c h w", n=len(content))
+        return rearrange(
+            self.image(rearrange(latent, "n t d -> (n t) d 1 1")), "(n t) c h w -> n t c h w", n=len(content)
+        )
 
     def latents(
-        self, content: Tensor, motion: Tensor, times: Tensor, label: Tensor | None = None, strength: Tensor | float = 1.0
+        self,
+        content: Tensor,
+        motion: Tensor,
+        times: Tensor,
+        label: Tensor | None = None,
+        strength: Tensor | float = 1.0,
     ) -> Tensor:
         """Give G_I's input for each frame, [z_C ; (z_A) ; z_M(k)]: [n, t, d]."""
         assert content.shape == (len(times), self.content_dim), (content.shape, self.content_dim)
@@ -160,7 +197,9 @@ class MoCoGAN(nn.Module):
         return torch.cat([*parts, self.path(motion, times, label, strength)], -1)
 
     def folded(self) -> nn.Sequential:
-        """Copy G_I with its norms folded into its convolutions, for rendering; the same function as eval mode."""
+        """Copy G_I with its norms folded into its convolutions, for rendering; the same function as eval
+        mode.
+        """
         return fold_norms(self.image.eval())
 
     def _check(self, motion: Tensor, times: Tensor, label: Tensor | None) -> None:
@@ -169,24 +208,36 @@ class MoCoGAN(nn.Module):
         if not torch.isfinite(times).all() or times.min() < 0:
             raise VidgenError("Frame times must be finite and not negative.")
         if motion.shape[1] < self.motion_length(float(times.max())):
-            raise VidgenError(f"Time {float(times.max()):g} needs {self.motion_length(float(times.max()))} motion knots.")
+            raise VidgenError(
+                f"Time {float(times.max()):g} needs {self.motion_length(float(times.max()))} motion knots."
+            )
         if self.num_labels and label is None:
             raise VidgenError(f"This model needs a category, 0 to {self.num_labels - 1}.")
-        if label is not None and self.num_labels and not 0 <= int(label.min()) <= int(label.max()) < self.num_labels:
-            raise VidgenError(f"Category {int(label.max())} is out of range; choose 0 to {self.num_labels - 1}.")
+        if (
+            label is not None
+            and self.num_labels
+            and not 0 <= int(label.min()) <= int(label.max()) < self.num_labels
+        ):
+            raise VidgenError(
+                f"Category {int(label.max())} is out of range; choose 0 to {self.num_labels - 1}."
+            )
 
 
 def knot_labels(times: Tensor, label: Tensor | None, knots: int) -> Tensor | None:
     """Give each knot the category of the first frame later than the knot before it.
 
-    A frame between two knots reads only those two, so a longer clip gives the shorter one's knots the same categories.
-    times [n, t], label [n] or [n, t] -> [n, knots].
+    A frame between two knots reads only those two, so a longer clip gives the shorter one's knots the same
+    categories. times [n, t], label [n] or [n, t] -> [n, knots].
     """
     if label is None or label.ndim == 1:
         return None if label is None else repeat(label, "n -> n l", l=knots)
     ordered, order = times.sort(dim=1, stable=True)
-    before = repeat(torch.arange(-1, knots - 1, device=times.device, dtype=times.dtype), "l -> n l", n=len(times))
-    first = torch.searchsorted(ordered.contiguous(), before.contiguous(), right=True).clamp(max=times.shape[1] - 1)
+    before = repeat(
+        torch.arange(-1, knots - 1, device=times.device, dtype=times.dtype), "l -> n l", n=len(times)
+    )
+    first = torch.searchsorted(ordered.contiguous(), before.contiguous(), right=True).clamp(
+        max=times.shape[1] - 1
+    )
     return label.gather(1, order).gather(1, first)
 
 
@@ -203,11 +254,13 @@ def _dcgan_init(layer: nn.Module) -> None:
 
 
 class Discriminator(nn.Module):
-    """D_I (dims 2, one frame) or D_V (dims 3, a clip): 4-wide strided convolutions, then one logit or a map of them.
+    """D_I (dims 2, one frame) or D_V (dims 3, a clip): 4-wide strided convolutions, then one logit or a map
+    of them.
 
-    time_stride: 1 with no padding in time (the paper) or 2 with padding 1. differences: frame differences join the
-    input as more channels. shrink: average-pool the frames first. conditional: the logit gets an entry chosen by the
-    category. classes: outputs of Q(category | clip), the InfoGAN head. noise: instance noise before each convolution.
+    time_stride: 1 with no padding in time (the paper) or 2 with padding 1. differences: frame differences
+    join the input as more channels. shrink: average-pool the frames first. conditional: the logit gets an
+    entry chosen by the category. classes: outputs of Q(category | clip), the InfoGAN head. noise: instance
+    noise before each convolution.
     """
 
     def __init__(
@@ -231,10 +284,15 @@ class Discriminator(nn.Module):
         assert dims in (2, 3), dims
         assert norm in NORMS, norm
         self.dims, self.size, self.length = dims, size, length
-        self.differences, self.shrink, self.conditional, self.classes = differences, shrink, conditional, classes
+        self.differences, self.shrink, self.conditional, self.classes = (
+            differences,
+            shrink,
+            conditional,
+            classes,
+        )
         depth = 3 if patch else int(math.log2(size // shrink // 4))
         widths = [channels * (2 if differences else 1), *(width * 2**level for level in range(depth))]
-        stride, padding = ((2, 1) if dims == 2 else ((time_stride, 2, 2), (int(time_stride == 2), 1, 1)))
+        stride, padding = (2, 1) if dims == 2 else ((time_stride, 2, 2), (int(time_stride == 2), 1, 1))
         layers: list[nn.Module] = []
         for level, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
             plain = level == 0 or norm != "batch"
@@ -257,7 +315,9 @@ class Discriminator(nn.Module):
             return side
         steps = self.length // 2**depth if time_stride == 2 else self.length - 3 * depth
         if steps < 1:
-            raise VidgenError(f"A clip of {self.length} frames is too short for a video discriminator at {self.size} px.")
+            raise VidgenError(
+                f"A clip of {self.length} frames is too short for a video discriminator at {self.size} px."
+            )
         return steps, side, side
 
     def features(self, video: Tensor) -> list[Tensor]:
@@ -283,7 +343,9 @@ class Discriminator(nn.Module):
         return rearrange(video, "n t c h w -> n c t h w")
 
     def forward(self, video: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Judge frames [n, c, h, w] or clips [n, t, c, h, w]: logits [n, places] and class logits [n, classes] or None."""
+        """Judge frames [n, c, h, w] or clips [n, t, c, h, w]: logits [n, places] and class logits [n,
+        classes] or None.
+        """
         out = self.head(self.head_noise(self.body(self._layout(video)))).flatten(2).float()
         logit, chosen, classes = out.split([1, self.conditional, self.classes], 1)
         logit = logit[:, 0]
@@ -293,6 +355,8 @@ class Discriminator(nn.Module):
         return logit, classes.mean(-1) if self.classes else None
 
 
-def _conv(dims: int, before: int, after: int, kernel, stride, padding, norm: str, bias: bool = True) -> nn.Module:
+def _conv(
+    dims: int, before: int, after: int, kernel, stride, padding, norm: str, bias: bool = True
+) -> nn.Module:
     conv = (nn.Conv2d if dims == 2 else nn.Conv3d)(before, after, kernel, stride, padding, bias=bias)
     return spectral_norm(conv) if norm == "spectral" else conv
