@@ -31,6 +31,12 @@ def kl_to_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).flatten(1).sum(1).mean()
 
 
+def redraw_error(drawn: Tensor, wanted: Tensor) -> Tensor:
+    """Mean absolute error, for sharp edges, plus twice the mean squared error, which sees thin moving limbs."""
+    difference = drawn - wanted
+    return difference.abs().mean() + 2 * difference.square().mean()
+
+
 def feature_distance(found: list[Tensor], wanted: list[Tensor]) -> Tensor:
     """Mean absolute difference of activations, layer by layer, against `wanted` without its gradient."""
     terms = [(a - b.detach()).abs().mean() for a, b in zip(found, wanted, strict=True)]

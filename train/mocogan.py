@@ -75,11 +75,14 @@ class Options:
     bfloat16: bool = False
     decay: float = 0.0  # share of the run, at its end, over which the learning rates fall to zero
     # inference networks; redraw 0 turns them off
-    redraw: float = 0.0  # weight of the mean absolute error of redrawn real clips
+    redraw: float = 0.0  # weight of the error of redrawn real clips
     redraw_frames: int = 4
     references: int = 3  # frames from which the content is inferred
     kl: float = 0.0  # weight of the inferred codes' distance from N(0, I), in nats
-    kl_rise: int = 1000  # steps over which that weight rises from zero: at once, it would silence the motion
+    kl_start: int = (
+        600  # steps without it: a price from the start would silence the motion before it is drawn
+    )
+    kl_full: int = 1800  # step from which it is charged in full, so that the path learns to run by itself
     features: float = 0.0  # weight of D_I's feature distance between real and redrawn frames
     warm_up: int = 0  # steps with the redrawing alone, before the discriminators join
     lr_warm: float = 1e-3
@@ -118,7 +121,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "redraw": 40.0,
         "kl": 0.002,
         "features": 4.0,
-        "warm_up": 1500,
+        "warm_up": 2000,
     },
 }
 
@@ -181,6 +184,11 @@ class MoCoGANTrainer:
         for group in self.opt_d.param_groups:
             group["lr"] = o.lr_d * fall
 
+    def kl_weight(self, index: int) -> float:
+        """Give the weight of the inferred codes' distance from N(0, I) at step `index`."""
+        rise = (index - self.o.kl_start) / max(self.o.kl_full - self.o.kl_start, 1)
+        return self.o.kl * min(max(rise, 0.0), 1.0)
+
     def step(self, index: int) -> dict[str, float]:
         """Train one step; returns the losses."""
         batch = self.source.batch(
@@ -191,7 +199,7 @@ class MoCoGANTrainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.o.bfloat16):
             made = self.generate(batch, adversarial)
             log = self.update_d(batch, made) if adversarial else {}
-            log |= self.update_g(made, adversarial, self.o.kl * min(1.0, index / max(self.o.kl_rise, 1)))
+            log |= self.update_g(made, adversarial, self.kl_weight(index))
         self.average.update(self.g, index)
         return log
 
@@ -277,7 +285,7 @@ class MoCoGANTrainer:
                 asked = losses.category_loss(classes, made["label"])
                 loss, log = loss + o.category_weight * asked, log | {"q_fake": asked.item()}
         if o.redraw:
-            error = (made["redrawn"].float() - made["wanted"]).abs().mean()
+            error = losses.redraw_error(made["redrawn"].float(), made["wanted"])
             loss, log = loss + o.redraw * error + kl * sum(made["kl"]), log | {"redraw": error.item()}
             log |= {"kl_content": made["kl"][0].item(), "kl_motion": made["kl"][1].item()}
             if adversarial and o.features:
