@@ -48,7 +48,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
-    """Give a function that runs the command line in an empty folder: (exit code, standard output and error)."""
+    """Give a function that runs the command line in an empty folder: (code, standard output, error)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli, "open_session", lambda: Session(weights))
 
@@ -190,7 +190,9 @@ def test_a_grid_holds_the_single_clips(run: Run) -> None:
 
 def test_bench_reports(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     measure = bench.measure
-    monkeypatch.setattr(bench, "measure", lambda info: measure(info, clips=3, frames=5, runs=1))
+    monkeypatch.setattr(
+        bench, "measure", lambda info, threads: measure(info, threads, clips=3, frames=5, runs=1)
+    )
     code, text, error = run("bench", "--json")
     assert code == 0, error
     result = json.loads(text)
@@ -198,9 +200,10 @@ def test_bench_reports(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result["speedup"] == pytest.approx(result["plain_seconds"] / result["fast_seconds"])
     assert result["mean_difference"] < 1
     assert result["max_difference"] <= 4
-    code, text, _ = run("bench", "--model", "mocogan-shapes")
+    code, text, _ = run("bench", "--model", "mocogan-shapes", "--threads", 2)
     assert code == 0
     assert "speedup" in text
+    assert "threads                          2" in text
 
 
 MISTAKES: list[tuple[list[object], str]] = [
@@ -232,6 +235,8 @@ MISTAKES: list[tuple[list[object], str]] = [
     (["grid", "--out", "a.mp4", "--contents", 1, "--motions", -1], "motion_seed"),
     (["grid", "--out", "a.mp4", "--contents", 2**31, "--motions", 1], "content_seed"),
     (["bench", "--model", "nothing"], "nothing"),
+    (["bench", "--threads", 0], "threads"),
+    (["bench", "--threads", 10**9], "threads"),
 ]
 for _field in ("speed", "fps", "strength", "smoothness", "content_mix", "pad", "directions"):
     for _value in ("nan", "inf", "1e9", "-7", "x"):

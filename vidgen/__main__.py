@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MAX_GRID_BYTES = 2**31  # of frames in memory at once
 MAX_JSON_BYTES = 2**20
+MAX_THREADS = 256
 
 
 class Parser(argparse.ArgumentParser):
@@ -124,6 +125,7 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     for command in (models, bench):
         command.add_argument("--json", action="store_true", help="print JSON")
     bench.add_argument("--model", default=Recipe().model, help=OPTIONS[0].help)
+    bench.add_argument("--threads", type=int, default=1, help="processor threads for both ways (default: 1)")
     grid.add_argument("--contents", type=int, nargs="+", required=True, metavar="SEED", help="content seeds")
     grid.add_argument("--motions", type=int, nargs="+", required=True, metavar="SEED", help="motion seeds")
     for command, options in ((sample, SEEDS + OPTIONS), (grid, OPTIONS)):
@@ -213,7 +215,9 @@ def run_bench(options: argparse.Namespace) -> None:
     """Print what `vidgen.bench.measure` finds, as a list or as JSON."""
     from vidgen.bench import measure
 
-    result = measure(open_session().info(options.model))
+    if not 1 <= options.threads <= MAX_THREADS:
+        raise VidgenError(f"There cannot be {options.threads} threads: choose 1 to {MAX_THREADS}.")
+    result = measure(open_session().info(options.model), threads=options.threads)
     if options.json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
         return

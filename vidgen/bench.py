@@ -17,12 +17,23 @@ from vidgen.session import ModelInfo
 CLIPS, FRAMES, RUNS = 64, 16, 3
 
 
-def measure(info: ModelInfo, clips: int = CLIPS, frames: int = FRAMES, runs: int = RUNS) -> dict[str, Any]:
+def measure(
+    info: ModelInfo, threads: int = 1, clips: int = CLIPS, frames: int = FRAMES, runs: int = RUNS
+) -> dict[str, Any]:
     """Render `clips` clips of `frames` frames both ways, `runs` times in turn, and keep each way's best time.
 
     Both ways use the same codes and threads. Times are in seconds; the fast one includes the
     conversion to bytes. Differences are in levels of 255, between the bytes of both.
     """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return _measured(info, clips, frames, runs)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _measured(info: ModelInfo, clips: int, frames: int, runs: int) -> dict[str, Any]:
     model, _, _ = checkpoint.load_model(info.path)
     first = Recipe(frames=frames, fps=info.fps)
     recipes = [first.replace(content_seed=seed, motion_seed=seed) for seed in range(clips)]
