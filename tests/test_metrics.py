@@ -139,15 +139,15 @@ class TestShapes:
         frames, drawn = self.clips.batch(self.indices), self.clips.factors(self.indices)
         gap = shapes.shape_motion(frames)["trajectory"] - drawn["trajectory"]
         assert np.linalg.norm(gap, axis=-1).mean() < 0.5
-        assert scores.accuracy(shapes.shape_direction(frames), drawn["direction"]) == 1
+        assert scores.accuracy(shapes.shape_axis(frames), drawn["direction"]) > 0.95
 
     def test_real_clips_have_no_content_distance(self) -> None:
         assert scores.average_content_distance(shapes.shape_colours(self.clips.batch(self.indices))) < 0.01
 
-    def test_the_wrong_way_and_an_empty_clip_have_no_direction(self) -> None:
+    def test_a_still_and_an_empty_clip_have_no_axis(self) -> None:
         frames = self.clips.batch(self.indices[:20])
-        assert (shapes.shape_direction(frames[:, ::-1]) == -1).all()
-        assert (shapes.shape_direction(np.zeros_like(frames)) == -1).all()
+        assert (shapes.shape_axis(np.repeat(frames[:, :1], 5, axis=1)) == -1).all()
+        assert (shapes.shape_axis(np.zeros_like(frames)) == -1).all()
         assert np.isfinite(shapes.shape_content(np.zeros_like(frames))["size"]).all()
 
 
@@ -231,13 +231,13 @@ class TestJudge:
         for t in (1, 5):
             found = judge(torch.zeros(2, t, 3, 16, 16))
             assert found["category"].shape == (2, 3)
-            assert found["pose"].shape == (2, 2)
+            assert found["pose"].shape == (2, t, 2)
             assert judge.features(torch.zeros(2, t, 3, 16, 16)).shape == (2, 16)
 
     def test_every_parameter_learns(self) -> None:
         torch.manual_seed(0)
         judge = Judge(TINY)
-        targets = {"category": torch.tensor([0, 1, -100, 2]), "pose": torch.ones(4, 2)}
+        targets = {"category": torch.tensor([0, 1, -100, 2]), "pose": torch.ones(4, 4, 2)}
         judge.loss(torch.randn(4, 4, 3, 16, 16), targets).backward()
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in judge.parameters())
 

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from train import common
 from train.augment import translate
 from train.data.pack import Pack
-from train.data.sprites import SPEEDS, SpriteClips
+from train.data.sprites import SpriteClips
 from vidgen.checkpoint import write_atomic
 from vidgen.errors import VidgenError
 from vidgen.metrics.features import FORMAT, Judge, JudgeConfig, read_factors, to_video
@@ -48,6 +48,7 @@ class Task:
     train: Draw
     test: Draw
     about: dict[str, Any]
+    tint: float = 0.03  # how far each channel's contrast may be off
     flip: bool = False
 
 
@@ -70,13 +71,13 @@ def sprite_factors(
 ) -> dict[str, np.ndarray]:
     """Turn drawn factors [n] into a judge's targets; pieces as places in the lists of known ones."""
     label = drawn["label"]
-    phase = 2 * np.pi * drawn["phase"] / clips.cycle[label]
+    step = np.floor(drawn["phase"][:, None] + drawn["speed"][:, None] * np.arange(LENGTH))
+    phase = 2 * np.pi * step / clips.cycle[label][:, None]
     motion = {
         "category": label,
         "action": label // 4,
         "direction": label % 4,
-        "speed": np.searchsorted(SPEEDS, drawn["speed"]),
-        "pose": np.stack([np.sin(phase), np.cos(phase)], 1).astype(np.float32),
+        "pose": np.stack([np.sin(phase), np.cos(phase)], -1).astype(np.float32),
     }
     worn = [pieces(clips.characters[index]) for index in drawn["character"]]
     return motion | {
@@ -86,7 +87,7 @@ def sprite_factors(
 
 
 def sprites(path: str, cache: Path) -> Task:
-    """Judge LPC characters: action, direction, speed and pose; sex, skin, hair and clothes."""
+    """Judge LPC characters: action, direction and the pose in each frame; sex, skin, hair and clothes."""
     splits = {"train": SpriteClips(path, cache, 1500), "test": SpriteClips(path, cache, 150, "test")}
     worn = [pieces(layers) for layers in splits["train"].characters]
     known = {slot: sorted({row[slot] for row in worn}) for slot in ("sex", *SLOTS)}
@@ -104,12 +105,11 @@ def sprites(path: str, cache: Path) -> Task:
             "category": 20,
             "action": 5,
             "direction": 4,
-            "speed": 3,
             **{s: len(v) for s, v in known.items()},
         },
         values={"pose": 2},
         content=tuple(known),
-        motion=("action", "direction", "speed", "pose"),
+        motion=("action", "direction", "pose"),
     )
     about = {
         "licence": SpriteClips.licence,
@@ -140,20 +140,20 @@ def actions(path: str, cache: Path) -> Task:  # noqa: ARG001 (the pack is its ow
     people = sorted(set(splits["test"].content_ids))
     held_out = f"contents {', '.join(people)}"
     about = {"licence": "research only", "held_out": held_out, "categories": categories}
-    return Task(config, draw(splits["train"]), draw(splits["test"]), about, flip=True)
+    return Task(config, draw(splits["train"]), draw(splits["test"]), about, tint=0.1, flip=True)
 
 
 TASKS: dict[str, Callable[[str, Path], Task]] = {"sprites": sprites, "actions": actions}
 
 
-def augment(video: Tensor, flip: bool, generator: torch.Generator) -> Tensor:
-    """Shift, tint and speckle clips [n, t, c, h, w], each as a whole; mirror half of them where `flip`."""
+def augment(video: Tensor, task: Task, generator: torch.Generator) -> Tensor:
+    """Shift, tint and speckle clips [n, t, c, h, w], each as a whole, and mirror half where the task may."""
     n = len(video)
-    video = translate(video, 4 if flip else 2, generator)
-    if flip:
+    video = translate(video, 4 if task.flip else 2, generator)
+    if task.flip:
         mirrored = torch.rand(n, 1, 1, 1, 1, generator=generator) < 0.5
         video = torch.where(mirrored, video.flip(-1), video)
-    tint = 1 + 0.1 * torch.randn(n, 1, 3, 1, 1, generator=generator)
+    tint = 1 + task.tint * torch.randn(n, 1, 3, 1, 1, generator=generator)
     speckle = 0.1 * torch.rand(n, 1, 1, 1, 1, generator=generator)
     return video * tint + speckle * torch.randn(video.shape, generator=generator)
 
@@ -166,7 +166,7 @@ def train(task: Task, steps: int, batch: int, seed: int) -> Judge:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps, pct_start=0.15)
     for index in (bar := tqdm(range(steps), unit="step", mininterval=5)):
         clips, targets = task.train(np.random.default_rng([seed, index]), batch)
-        video = augment(to_video(clips), task.flip, generator)
+        video = augment(to_video(clips), task, generator)
         loss = judge.loss(video, {name: torch.from_numpy(value) for name, value in targets.items()})
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -184,7 +184,7 @@ def test(judge: Judge, task: Task, count: int, seed: int) -> dict[str, float]:
         known = targets[name] != UNKNOWN
         scores[name] = float(np.mean(found[name][known] == targets[name][known]))
     for name in judge.config.values:
-        scores[name] = float(np.linalg.norm(found[name] - targets[name], axis=1).mean())
+        scores[name] = float(np.linalg.norm(found[name] - targets[name], axis=-1).mean())
     return scores
 
 
@@ -195,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", required=True, help="a clone of the LPC sheets, or a pack of train.prepare")
     parser.add_argument("--cache", type=Path, default=Path("runs/data"), help="for composed characters")
     parser.add_argument("--out", type=Path, help="default: weights/probes/DATASET.safetensors")
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--test-clips", type=int, default=TEST_CLIPS)
     parser.add_argument("--threads", type=int, default=1)

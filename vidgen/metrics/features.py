@@ -30,7 +30,7 @@ CHUNK = 32  # clips looked at together
 class JudgeConfig:
     """Describe a judge.
 
-    heads: what it tells, name -> number of classes; values: what it measures, name -> number of values.
+    heads: what it tells, name -> number of classes; values: what it measures in each frame, name -> number.
     content and motion: which of these names describe what is in a clip and how it moves. "category" is the
     head behind MCS.
     """
@@ -73,16 +73,20 @@ class Judge(nn.Module):
 
     def features(self, video: Tensor) -> Tensor:
         """Describe clips of any length: video [n, t, c, h, w] in [-1, 1] -> [n, 2 d], still and moving."""
+        return self._along_time(video).mean(-1)
+
+    def _along_time(self, video: Tensor) -> Tensor:
         n, size = len(video), self.config.size
         assert video.ndim == 5 and video.shape[2:] == (3, size, size), video.shape
         frames = rearrange(video, "n t c h w -> (n t) c h w").contiguous(memory_format=torch.channels_last)
         still = rearrange(self.frame(frames), "(n t) d -> n d t", n=n)
-        return torch.cat([still.mean(-1), self.time(still).mean(-1)], dim=1)
+        return torch.cat([still, self.time(still)], dim=1)  # [n, 2 d, t]
 
     def forward(self, video: Tensor) -> dict[str, Tensor]:
-        """Give the output of every head: logits [n, classes] and values [n, count]."""
-        features = self.features(video)
-        return {name: head(features) for name, head in self.outputs.items()}
+        """Give the output of every head: logits [n, classes] and values [n, t, count]."""
+        frames = rearrange(self._along_time(video), "n d t -> n t d")
+        clip = frames.mean(1)
+        return {n: head(clip if n in self.config.heads else frames) for n, head in self.outputs.items()}
 
     def logits(self, video: Tensor, head: str = "category") -> Tensor:
         """Give the logits [n, classes] of one head."""
@@ -115,7 +119,7 @@ def _chunks(clips: np.ndarray) -> Iterator[Tensor]:
 
 @torch.inference_mode()
 def read_factors(judge: Judge, clips: np.ndarray) -> dict[str, np.ndarray]:
-    """Read all factors off clips uint8 [n, t, h, w, c]: classes int64 [n], values float32 [n, count]."""
+    """Read all factors off clips uint8 [n, t, h, w, c]: classes int64 [n], values float32 [n, t, count]."""
     parts = [judge(video) for video in _chunks(clips)]
     found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     return {name: (v.argmax(1) if name in judge.config.heads else v).numpy() for name, v in found.items()}

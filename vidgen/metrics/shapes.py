@@ -64,11 +64,7 @@ def shape_motion(clips: np.ndarray) -> dict[str, np.ndarray]:
     return {"trajectory": np.where(area[..., None] > 0, centre, middle)}
 
 
-def shape_direction(clips: np.ndarray) -> np.ndarray:
-    """Tell where each shape goes in all: int64 [n], 0 from bottom to top, 1 from right to left.
-
-    -1 where it goes the other way or nowhere.
-    """
-    path = shape_motion(clips)["trajectory"]
-    x, y = (path[:, 0] - path[:, -1]).T
-    return np.where(np.maximum(x, y) <= 0, -1, (x > y).astype(np.int64))
+def shape_axis(clips: np.ndarray) -> np.ndarray:
+    """Tell along which axis each shape goes farther: int64 [n], 0 vertical, 1 horizontal, -1 nowhere."""
+    reach = np.ptp(shape_motion(clips)["trajectory"], axis=1)
+    return np.where(reach.max(1) < 1, -1, (reach[:, 0] > reach[:, 1]).astype(np.int64))

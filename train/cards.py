@@ -1,0 +1,241 @@
+"""Model cards, contact sheets and the README's table of weights, from measured figures."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from train import common
+from train.readers import Reader
+from vidgen.checkpoint import read_header, write_atomic
+from vidgen.errors import VidgenError
+from vidgen.recipe import Recipe
+from vidgen.session import ModelInfo, Session
+from vidgen.video_io import filmstrip
+
+ROOT = Path(__file__).resolve().parents[1]
+WEIGHTS = ROOT / "weights"
+MARKS = ("<!-- weights: begin -->", "<!-- weights: end -->")
+SHEET_CONTENTS, SHEET_MOTIONS, SHEET_FRAMES = 5, 3, 8
+GAP = 4  # px between filmstrips
+
+# figure: (format, what it says)
+MEANINGS: dict[str, tuple[str, str]] = {
+    "MCS": ("{:.1%}", "motion control score: how often the category that was asked for is recognised"),
+    "ACD (colour)": (
+        "{:.2f}",
+        "average content distance: how far the shape's colour (0-255) wanders in a clip; the paper's is 1.79",
+    ),
+    "Swap error of content": (
+        "{:.3f}",
+        "only the motion changed: how far content factors move; 0 perfect, 1 no control",
+    ),
+    "Swap error of motion": (
+        "{:.3f}",
+        "only the content changed: how far motion factors move; 0 perfect, 1 no control",
+    ),
+    "FVD-c": (
+        "{:.1f}",
+        "Frechet distance to real test clips in the judge's features; comparable with itself only",
+    ),
+    "Diversity": ("{:.1f}", "mean distance of clips with other codes, levels of 0-255"),
+    "Nearest training clip": (
+        "{:.1f}",
+        "mean distance to the nearest of 1,024 training clips; far below the real value: copies",
+    ),
+    "Content drift": ("{:.3f}", "share of the colours that change within a clip, 0-1"),
+    "Motion energy": ("{:.2f}", "mean change from frame to frame, levels"),
+    "Flicker": ("{:.2f}", "what jumps and returns, levels"),
+}
+# data set: (what it is and its split, limits and misuse)
+DATA = {
+    "sprites": (
+        "Characters drawn from the layers of the Universal LPC sprite sheets (body, eyes, hair, clothes), in "
+        "five actions and four directions; a clip runs through an action's cycle from a random phase at one "
+        "of three speeds. 1,500 characters to train on; one combination of layers in ten is held out, by its "
+        "hash, and no training sees it.",
+        "Cartoon characters of one style at 64 px, seen from four sides, one at a time on a flat background. "
+        "It knows the clothes of its data and nothing else: no text, no scenes, no real people. Long clips "
+        "repeat their action; hair and clothes can blur or change on rare combinations. Pictures made with "
+        "it are adaptations of the LPC art: share them under CC BY-SA 3.0 with the credit.",
+    ),
+    "shapes": (
+        "Discs and squares of random size and colour on black that cross the frame along random curves, "
+        "drawn by `train/data/shapes.py` after the description in the MoCoGAN paper. Training and test clips "
+        "come from separate seeds.",
+        "A toy, for measuring: one plain shape on black. It is of no other use, and of no harmful one that "
+        "we know.",
+    ),
+    "actions": (
+        "Weizmann actions, the strips of the MoCoGAN authors: 9 people, four actions, each with its mirror "
+        "image. Persons 2 and 7 (16 clips) are held out.",
+        "**Research only.** Seven people of a data set of 2005, at 64 px: it draws nobody else, and must not "
+        "be used to show one of them doing what they did not do. So few people cannot teach it what people "
+        "look like: contents between two of them are blends, and the background comes along.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured: one value per repetition, and one of real clips where there are any."""
+
+    values: dict[str, list[float]]
+    real: dict[str, float]
+    samples: int
+    seed: int
+    data: str | None
+
+    def text(self, name: str) -> str:
+        """Format a figure as mean ± standard deviation over the repetitions."""
+        pattern, values = self._pattern(name), self.values[name]
+        return f"{pattern.format(statistics.fmean(values))} ± {pattern.format(statistics.stdev(values))}"
+
+    def real_text(self, name: str) -> str:
+        """Format the same of real clips."""
+        return self._pattern(name).format(self.real[name]) if name in self.real else ""
+
+    def _pattern(self, name: str) -> str:
+        return MEANINGS[name][0] if name in MEANINGS else "{:.3f}"
+
+    def command(self, path: Path) -> str:
+        """Give the command that measured; of the data only the folder's name."""
+        data = f" --data {Path(self.data).name}" if self.data and self.data != "shapes" else ""
+        options = f"{data} --samples {self.samples} --seed {self.seed}"
+        return f"python -m train.evaluate --model weights/{path.name}{options}"
+
+
+def write_card(session: Session, path: Path, kind: str, reader: Reader, figures: Figures) -> None:
+    """Write the contact sheet and the card beside the weights file."""
+    info, about = session.info(str(path)), read_header(path)["about"]
+    write_atomic(path.with_suffix(".png"), contact_sheet(session, path))
+    sections = [
+        f"# {path.stem}\n\n![Filmstrips: a row has one content, a column one motion]({path.stem}.png)",
+        _what(info, about),
+        _data(kind, info),
+        _training(about.get("card", {})),
+        _figures(path, reader, figures),
+        f"## Limits and misuse\n\n{DATA.get(kind, ('', 'Not known: see its data.'))[1]}",
+        _file(path),
+    ]
+    write_atomic(path.with_suffix(".md"), ("\n\n".join(sections) + "\n").encode())
+
+
+def contact_sheet(session: Session, path: Path) -> bytes:
+    """Draw rows of contents and columns of motions as filmstrips: the bytes of a PNG."""
+    info = session.info(str(path))
+    recipe = Recipe(model=str(path), frames=info.clip_length, fps=info.fps)
+    rows = []
+    for row in session.grid(recipe, range(1, 1 + SHEET_CONTENTS), range(101, 101 + SHEET_MOTIONS)):
+        strips = [np.pad(filmstrip(clip, SHEET_FRAMES), _PAD, constant_values=255) for clip in row]
+        rows.append(np.concatenate(strips, axis=1))
+    out = io.BytesIO()
+    Image.fromarray(np.concatenate(rows)[GAP:, GAP:]).save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+_PAD = ((GAP, 0), (GAP, 0), (0, 0))
+
+
+def _what(info: ModelInfo, about: dict[str, Any]) -> str:
+    count = about.get("card", {}).get("parameters")
+    parts = [
+        f"{info.title}: {info.size} px, {info.fps:g} frames a second, trained on clips of {info.clip_length} "
+        f"frames"
+    ]
+    parts.append(f", {count:,} parameters in half precision." if count else ".")
+    named = ", ".join(info.categories)
+    return "".join(parts) + (f" Categories: {named}." if named else "")
+
+
+def _data(kind: str, info: ModelInfo) -> str:
+    about = DATA.get(kind, (f"{kind}.", ""))[0]
+    credit = f"\n\n**Credit**: {info.credit}" if info.credit else ""
+    return f"## Data and licence\n\n**Data**: {about}\n\n**Licence of the weights**: {info.licence}.{credit}"
+
+
+def _training(card: dict[str, Any]) -> str:
+    if not card:
+        return "## Training\n\nThe file does not say how it was trained."
+    return (
+        f"## Training\n\nPreset `{card['preset']}`, {card['steps']:,} steps in {card['hours']} hours on "
+        f"{card['hardware']}, revision {card['revision']}:\n\n```bash\n{_train_command(card)}\n```"
+    )
+
+
+def _train_command(card: dict[str, Any]) -> str:
+    data = Path(str(card["data"])).name
+    options = f"--preset {card['preset']} --data {data} --steps {card['steps']} --out runs/{data}"
+    return f"python -m train.mocogan {options}"
+
+
+def _figures(path: Path, reader: Reader, figures: Figures) -> str:
+    names = [name for name in MEANINGS if name in figures.values]
+    rows = [f"| {n} | {figures.text(n)} | {figures.real_text(n)} | {MEANINGS[n][1]} |" for n in names]
+    table = "\n".join(["| figure | this model | real clips | what it says |", "|---|---|---|---|", *rows])
+    note = (
+        f"Mean ± standard deviation over 3 repetitions of {figures.samples} clips of each kind with "
+        f"independent codes (seeds {figures.seed} to {figures.seed + 2}); real clips are of the test split. "
+        f"{reader.about} A swap error above 0 on real clips is what misreading, and factors that hide each "
+        f"other, add. Measured at revision {common.revision()} by\n\n```bash\n{figures.command(path)}\n```"
+    )
+    return "\n\n".join(part for part in ("## Figures", table, note, _factors(reader, figures)) if part)
+
+
+def _factors(reader: Reader, figures: Figures) -> str:
+    names = [name for name in figures.values if name.startswith(("content: ", "motion: "))]
+    if not names:
+        return ""
+    rows = []
+    for name in names:
+        test = reader.tests.get(name.split(": ")[1])
+        shown = "" if test is None else f"{test:.3f}"
+        rows.append(f"| {name} | {shown} | {figures.text(name)} | {figures.real_text(name)} |")
+    head = [
+        "| factor | judge's test accuracy (values: mean error) | swap error | on real clips |",
+        "|---|---|---|---|",
+    ]
+    return "\n".join([*head, *rows])
+
+
+def _file(path: Path) -> str:
+    data = path.read_bytes()
+    return f"## File\n\n`{path.name}`, {len(data):,} bytes, sha256 `{hashlib.sha256(data).hexdigest()}`."
+
+
+def write_readme_table() -> None:
+    """Write the table of weights between the README's marks, from the cards."""
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    if any(text.count(mark) != 1 for mark in MARKS):
+        raise VidgenError(f"README.md must have one line {MARKS[0]} and one line {MARKS[1]}.")
+    before, rest = text.split(MARKS[0])
+    table = "\n".join(readme_table(WEIGHTS))
+    write_atomic(readme, f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{rest.split(MARKS[1])[1]}".encode())
+
+
+def readme_table(folder: Path) -> list[str]:
+    """List the weights of a folder that have a card, with the figures that the cards state."""
+    shown = ("MCS", "ACD (colour)", "Swap error of content", "Swap error of motion")
+    head = ["weights", "licence", "MCS", "ACD (colour)", "swap error: content", "swap error: motion"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for path in sorted(folder.glob("*.safetensors")):
+        card = path.with_suffix(".md")
+        if card.exists():
+            stated = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|", card.read_text(encoding="utf-8"), re.M))
+            licence = read_header(path)["about"].get("licence", "unknown")
+            cells = [
+                f"[{path.stem}](weights/{card.name})",
+                licence,
+                *(stated.get(name, "") for name in shown),
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
