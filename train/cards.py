@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-import statistics
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from train import common
+from train.mocogan import PRESETS, Options
 from train.readers import Reader
 from vidgen.checkpoint import read_header, write_atomic
 from vidgen.errors import VidgenError
@@ -49,7 +49,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "Diversity": ("{:.1f}", "mean distance of clips with other codes, levels of 0-255"),
     "Nearest training clip": (
         "{:.1f}",
-        "mean distance to the nearest of 1,024 training clips; far below the real value: copies",
+        "mean distance to the nearest of twice as many training clips; far below the real value: copies",
     ),
     "Content drift": ("{:.3f}", "share of the colours that change within a clip, 0-1"),
     "Motion energy": ("{:.2f}", "mean change from frame to frame, levels"),
@@ -96,8 +96,10 @@ class Figures:
 
     def text(self, name: str) -> str:
         """Format a figure as mean ± standard deviation over the repetitions."""
-        pattern, values = self._pattern(name), self.values[name]
-        return f"{pattern.format(statistics.fmean(values))} ± {pattern.format(statistics.stdev(values))}"
+        pattern, values = self._pattern(name), np.array(self.values[name])
+        if not np.isfinite(values).all():
+            return "none: its clips do not differ"
+        return f"{pattern.format(values.mean())} ± {pattern.format(values.std(ddof=1))}"
 
     def real_text(self, name: str) -> str:
         """Format the same of real clips."""
@@ -172,9 +174,13 @@ def _training(card: dict[str, Any]) -> str:
 
 
 def _train_command(card: dict[str, Any]) -> str:
-    data = Path(str(card["data"])).name
-    options = f"--preset {card['preset']} --data {data} --steps {card['steps']} --out runs/{data}"
-    return f"python -m train.mocogan {options}"
+    """Give the command that trains again, with every option that differs from its preset."""
+    data, preset = Path(str(card["data"])).name, card["preset"]
+    usual = {**asdict(Options()), **PRESETS.get(preset, {})}
+    own = {name: value for name, value in card.get("options", {}).items() if usual.get(name) != value}
+    options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in own.items())
+    steps = f"--steps {card['steps']} --out runs/{data}{options}"
+    return f"python -m train.mocogan --preset {preset} --data {data} {steps}"
 
 
 def _figures(path: Path, reader: Reader, figures: Figures) -> str:

@@ -28,8 +28,7 @@ from vidgen.recipe import MAX_SEED, Recipe
 from vidgen.session import Session
 
 SEEDS = 3  # independent repetitions, for the spread
-COMPARED = 128  # generated clips set against KNOWN training clips
-KNOWN = 1024
+COMPARED = 128  # clips, at most, set against twice as many training clips as there are samples
 METERED = 64  # clips that the app's meters are read for
 
 
@@ -92,7 +91,9 @@ def measure_clips(clips: dict[str, np.ndarray], reader: Reader, kind: str) -> di
 
 def compare(base: np.ndarray, real: Real, reader: Reader, rng: np.random.Generator) -> dict[str, float]:
     """Measure what needs real clips: the nearest training clip and FVD-c against the test split."""
-    found = {"Nearest training clip": scores.nearest_distance(base[:COMPARED], real.train(rng, KNOWN))}
+    found = {
+        "Nearest training clip": scores.nearest_distance(base[:COMPARED], real.train(rng, 2 * len(base)))
+    }
     features = reader.features(base)
     if features is not None:
         found["FVD-c"] = scores.frechet_distance(features, reader.features(real.test(rng, len(base))))

@@ -1,0 +1,157 @@
+"""Judges, measurements and cards, on tiny models and made-up data, end to end."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from train import cards, evaluate, probes
+from train.data.folders import open_clips
+from train.data.pack import pack
+from train.mocogan import PRESETS
+from train.readers import SWAPS, open_reader, open_real
+from vidgen.checkpoint import save_model
+from vidgen.metrics import scores
+from vidgen.metrics.features import load_judge
+from vidgen.models.mocogan import MoCoGAN, MoCoGANConfig
+from vidgen.recipe import Recipe
+
+SAMPLES = 6
+CARD = {
+    "preset": "modern",
+    "options": {**PRESETS["modern"], "lr_g": 0.5},
+    "data": "shapes",
+    "steps": 2000,
+    "hours": 0.5,
+    "hardware": "a laptop",
+    "revision": "abc",
+    "parameters": 1234,
+}
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """Write a tiny untrained model of shapes."""
+    torch.manual_seed(0)
+    model = MoCoGAN(MoCoGANConfig(base_width=4, num_labels=2))
+    about = {"data": "shapes", "title": "Shapes", "categories": ["vertical", "horizontal"], "licence": "MIT"}
+    path = tmp_path / "tiny.safetensors"
+    save_model(path, model.eval(), about | {"fps": 16, "clip_length": 16, "card": CARD})
+    return path
+
+
+@pytest.fixture
+def actions(tmp_path: Path) -> Path:
+    """Pack strips of two classes, bright squares that move right or down, by three people."""
+    for label, move in enumerate(((0, 1), (1, 0))):
+        (tmp_path / "strips" / str(label)).mkdir(parents=True)
+        for person in range(3):
+            frames = np.zeros((34, 64, 64, 3), np.uint8)
+            for t in range(34):
+                y, x = 5 + move[0] * t, 5 + move[1] * t
+                frames[t, y : y + 9 + person, x : x + 9] = 200
+            strip = np.concatenate(list(frames), axis=1)
+            Image.fromarray(strip).save(tmp_path / "strips" / str(label) / f"p{person}.png")
+    out = tmp_path / "actions.pack"
+    pack(open_clips(tmp_path / "strips", 64, 32), out, tests=["p2"])
+    return out
+
+
+class TestProbes:
+    def test_a_judge_is_trained_tested_on_others_and_written(self, actions: Path, tmp_path: Path) -> None:
+        out = tmp_path / "probes" / "actions.safetensors"
+        options = ["--steps", "30", "--batch", "8", "--test-clips", "16", "--out", str(out)]
+        assert probes.main(["actions", "--data", str(actions), *options]) == 0
+        judge, about = load_judge(out)
+        assert list(judge.config.heads) == ["category"]
+        assert about["held_out"] == "contents p2"
+        assert about["test"]["category"] > 0.8
+
+    def test_mistakes_are_told(
+        self, actions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert probes.main(["actions", "--data", str(tmp_path / "none.pack")]) == 2
+        assert probes.main(["sprites", "--data", str(tmp_path)]) == 2
+        assert probes.main(["actions", "--data", str(actions), "--steps", "1"]) == 2
+        told = capsys.readouterr().err.splitlines()
+        assert len(told) == 3
+        assert "--steps is 1" in told[2]
+
+
+class TestEvaluate:
+    def test_the_card_states_what_was_measured(self, weights: Path) -> None:
+        assert evaluate.main(["--model", str(weights), "--samples", str(SAMPLES), "--seed", "3"]) == 0
+        card = weights.with_suffix(".md").read_text()
+        for figure in ("MCS", "ACD (colour)", "Swap error of content", "Nearest training clip", "Diversity"):
+            assert f"| {figure} |" in card
+        assert f"--samples {SAMPLES} --seed 3" in card
+        assert "--preset modern --data shapes --steps 2000 --out runs/shapes --lr-g 0.5\n" in card
+        assert hashlib.sha256(weights.read_bytes()).hexdigest() in card
+        assert "MIT" in card
+        assert str(weights.parent) not in card, "a card must not name the author's folders"
+        with Image.open(weights.with_suffix(".png")) as sheet:
+            assert sheet.width >= cards.SHEET_MOTIONS * cards.SHEET_FRAMES * 64
+            assert sheet.height >= cards.SHEET_CONTENTS * 64
+
+    def test_the_table_repeats_the_card(self, weights: Path) -> None:
+        evaluate.main(["--model", str(weights), "--samples", str(SAMPLES)])
+        card = weights.with_suffix(".md").read_text()
+        (stated,) = [line for line in card.splitlines() if line.startswith("| ACD (colour)")]
+        table = cards.readme_table(weights.parent)
+        assert len(table) == 3
+        assert stated.split("|")[2].strip() in table[2]
+        assert "[tiny](weights/tiny.md) | MIT" in table[2]
+
+    def test_mistakes_are_told(
+        self, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert evaluate.main(["--model", str(tmp_path / "no.safetensors")]) == 2
+        assert evaluate.main(["--model", str(weights), "--samples", "1"]) == 2
+        assert evaluate.main(["--model", str(weights), "--kind", "weather"]) == 2
+        told = capsys.readouterr().err.splitlines()
+        assert ["no weights file" in told[0], "--samples is 1" in told[1], "no judge" in told[2]] == [
+            True
+        ] * 3
+        assert not weights.with_suffix(".md").exists()
+
+    def test_only_one_code_changes_in_a_swap_set(self) -> None:
+        class Recorder:
+            """A session whose clips are the numbers of their recipes."""
+
+            def render_many(self, recipes: list[Recipe]) -> np.ndarray:
+                return np.array([(r.content_seed, r.motion_seed, r.category) for r in recipes])
+
+        made = evaluate.swap_set(Recorder(), Recipe(), 50, 9, np.random.default_rng(0))
+        base = made.clips["base"]
+        assert (made.asked == base[:, 2]).all()
+        same = {name: (made.clips[name] == base).mean(0) for name in SWAPS}
+        assert same["motion"][0] == same["content"][1] == same["content"][2] == 1
+        assert same["motion"][1] == same["content"][0] == 0
+        assert (same["other"] < 0.3).all()
+
+    def test_real_shapes_swap_without_error(self, tmp_path: Path) -> None:
+        reader, real = open_reader("shapes"), open_real("shapes", None, tmp_path, 16, 1)
+        clips = real.swaps(np.random.default_rng(0), 40)
+        found = evaluate.swap_errors(clips, reader)
+        assert found["Swap error of content"] < 0.05
+        assert found["Swap error of motion"] < 0.1
+        independent = {**clips, "motion": clips["other"], "content": clips["other"]}
+        assert evaluate.swap_errors(independent, reader)["Swap error of motion"] == pytest.approx(1)
+        assert scores.diversity(clips["base"]) > 10
+
+    def test_readme_marks_must_be_there(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cards, "ROOT", tmp_path)
+        (tmp_path / "README.md").write_text("no marks")
+        assert evaluate.main(["--readme"]) == 2
+        begin, end = cards.MARKS
+        (tmp_path / "README.md").write_text(f"before\n{begin}\nold\n{end}\nafter\n")
+        assert evaluate.main(["--readme"]) == 0
+        text = (tmp_path / "README.md").read_text()
+        assert text.startswith(f"before\n{begin}\n| weights |")
+        assert text.endswith(f"{end}\nafter\n")
+        assert "old" not in text
