@@ -1,0 +1,403 @@
+"""The app: drag a slider and watch what is in a clip and how it moves come apart.
+
+    python app.py [--host 0.0.0.0] [--port 7860] [--weights DIR]
+
+Layout and wiring only. What is done for a visitor stands in vidgen/web.py; the live player, the grid and the address
+bar in vidgen/assets. The page's recipe lives in the browser (hub.js); every native control reports to it, and it sets
+them all when a recipe comes from elsewhere: the address, a saved file, a cell of the grid.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+# Before torch comes: spinning OpenMP threads slow the live path tenfold.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+try:
+    import spaces
+except ImportError:  # not on a ZeroGPU Space
+    spaces = None
+import gradio as gr
+from gradio.utils import get_upload_folder
+from starlette.middleware import Middleware
+
+from vidgen import web
+from vidgen.errors import VidgenError
+from vidgen.recipe import PLAYBACKS, RANGES, Recipe
+
+ASSETS = Path(web.__file__).parent / "assets"
+WORDS = json.loads((ASSETS / "words.json").read_text(encoding="utf-8"))
+i18n = gr.I18n(**WORDS)
+DIRECTIONS = [f"direction_{number}" for number in range(6)]
+HIDDEN = {"api_visibility": "private"}
+LAUNCH = {
+    "max_file_size": "25mb",
+    "show_error": False,
+    "run_history": False,
+    "enable_monitoring": False,
+    "state_session_capacity": 200,
+    "max_threads": 8,
+    "footer_links": ["api", "settings"],
+    "app_kwargs": {"middleware": [Middleware(web.Guard)]},
+}
+Format = Literal["mp4", "gif", "webp", "png"]
+log = logging.getLogger("vidgen.app")
+
+if spaces:
+
+    @spaces.GPU
+    def no_gpu_needed() -> None:
+        """Satisfy ZeroGPU, which refuses to start a Space without such a function; all work fits the CPU."""
+
+
+def asset(name: str) -> str:
+    """Read one of the page's files."""
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+def told(work: Callable) -> Callable:
+    """Turn a visitor's mistake into its one sentence, and anything else into a sentence that tells nothing."""
+
+    @contextmanager
+    def worded() -> Iterator[None]:
+        try:
+            yield
+        except VidgenError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        except gr.Error:
+            raise
+        except Exception as error:
+            log.exception("%s failed", work.__name__)
+            raise gr.Error(web.FAULT, print_exception=False) from error
+
+    @functools.wraps(work)
+    def wrapped(*values: Any, **named: Any) -> Any:
+        with worded():
+            return work(*values, **named)
+
+    @functools.wraps(work)
+    def generated(*values: Any, **named: Any) -> Any:
+        with worded():
+            yield from work(*values, **named)
+
+    is_generator = work.__code__.co_flags & 0x20  # inspect.isgeneratorfunction, of the plain function
+    return generated if is_generator else wrapped
+
+
+@contextmanager
+def cache_folder() -> Iterator[Path]:
+    """Make a folder that Gradio serves from and clears after half an hour; remove it if the work fails."""
+    Path(get_upload_folder()).mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=get_upload_folder()))
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+class UploadedClip(gr.File):
+    """gr.File that takes files only: an address from an API caller would be fetched, whatever its size."""
+
+    is_template = True
+
+    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
+        if str(url_or_file_path).lower().lstrip().startswith(("http:", "https:", "ftp:")):
+            raise gr.Error("Upload a file; addresses are not accepted.", print_exception=False)
+        return await super().async_move_resource_to_block_cache(url_or_file_path)
+
+
+def visitor_of(request: gr.Request | None) -> str:
+    """Name the visitor whose budget pays: the client's address."""
+    return request.client.host if request is not None and request.client else "unknown"
+
+
+# ---- layout -------------------------------------------------------------------------------------------------------
+
+
+def slider(name: str, value: float, step: float, **more: Any) -> gr.Slider:
+    """Make one slider of the recipe, labelled in the visitor's language."""
+    low, high = web.SHOWN_RANGES[name]
+    settings = {"label": i18n(name), "elem_id": name, "min_width": 130, "buttons": ["reset"]}
+    return gr.Slider(low, high, value, step=step, **(settings | more))
+
+
+def seed_row(kind: str) -> tuple[gr.Number, gr.Button, gr.Checkbox]:
+    """Lay out a seed with its dice and its lock."""
+    with gr.Row(elem_classes="vg-seed"):
+        low, high = RANGES[f"{kind}_seed"]
+        seed = gr.Number(
+            1,
+            precision=0,
+            minimum=low,
+            maximum=high,
+            label=i18n(f"{kind}_seed"),
+            elem_id=f"{kind}_seed",
+            scale=3,
+            min_width=110,
+        )
+        dice = gr.Button(i18n("roll"), elem_id=f"{kind}_dice", elem_classes="vg-dice", scale=1, min_width=70)
+        lock = gr.Checkbox(False, label=i18n(f"{kind}_lock"), elem_id=f"{kind}_lock", scale=2, min_width=120)
+    return seed, dice, lock
+
+
+def content_card(controls: dict[str, Any]) -> gr.Button:
+    """Lay out what the clip shows: seed, six directions, the drag pad. Returns the dice."""
+    with gr.Group(elem_classes="vg-card vg-content"):
+        gr.Markdown(i18n("content"), elem_classes="vg-title")
+        controls["content_seed"], dice, controls["content_lock"] = seed_row("content")
+        with gr.Row(elem_classes="vg-split"):
+            with gr.Column(scale=3, min_width=200, elem_classes="vg-sliders"):
+                for name in DIRECTIONS:
+                    controls[name] = slider("directions", 0, 0.05, label=name, elem_id=name)
+            with gr.Column(scale=2, min_width=170):
+                pad = asset("pad.html")
+                gr.HTML(html_template=pad, js_on_load="window.vidgen.mountPad(element);", elem_id="pad")
+    return dice
+
+
+def motion_card(controls: dict[str, Any], axes: list[dict]) -> gr.Button:
+    """Lay out how the clip moves: category, seed, strength, smoothness, speed, direction. Returns the dice."""
+    with gr.Group(elem_classes="vg-card vg-motion"):
+        gr.Markdown(i18n("motion"), elem_classes="vg-title")
+        controls["motion_seed"], dice, controls["motion_lock"] = seed_row("motion")
+        category_radios(controls, axes, "category_a", "category_b", "any")
+        with gr.Row():
+            controls["strength"] = slider("strength", 1, 0.05)
+            controls["smoothness"] = slider("smoothness", 0, 0.05)
+            controls["speed"] = slider("speed", 1, 0.05)
+        names = [(i18n(name), name) for name in PLAYBACKS]
+        controls["playback"] = gr.Radio(names, value="forward", label=i18n("playback"), elem_id="playback")
+        with gr.Accordion(i18n("category_change"), open=False, visible=bool(axes), elem_id="category_change"):
+            category_radios(controls, axes, "to_a", "to_b", "no_change")
+            controls["category_at"] = slider("category_at", 8, 1, label=i18n("change_at"))
+    return dice
+
+
+def category_radios(controls: dict[str, Any], axes: list[dict], first: str, second: str, none: str) -> None:
+    """Lay out a category as one or two radios: action x direction is easier to read than their product."""
+    for number, name in enumerate((first, second)):
+        axis = axes[number] if number < len(axes) else {"name": "category", "values": []}
+        names = [(value.replace("_", " ").capitalize(), i) for i, value in enumerate(axis["values"])]
+        choices = [(i18n(none), -1), *names] if number == 0 else names
+        controls[name] = gr.Radio(
+            choices,
+            value=-1 if number == 0 else 0,
+            label=axis["name"].capitalize(),
+            visible=number < len(axes),
+            elem_id=name,
+        )
+
+
+def clip_card(controls: dict[str, Any], info: dict) -> None:
+    """Lay out the clip's length, rate and, where the model has it, truncation."""
+    with gr.Group(elem_classes="vg-card"), gr.Row():
+        trained = info["clip_length"]
+        controls["frames"] = slider("frames", info["defaults"]["frames"], 1, info=f"8 … [{trained}] … 128")
+        controls["fps"] = slider("fps", info["fps"], 1)
+        controls["truncation"] = slider("truncation", 1, 0.05, visible=info["truncation"])
+
+
+def save_card() -> dict[str, Any]:
+    """Lay out export and its way back."""
+    parts: dict[str, Any] = {}
+    with gr.Accordion(i18n("save"), open=False, elem_id="save_card", elem_classes="vg-card"):
+        with gr.Row():
+            parts["kind"] = gr.Radio(list(web.KINDS), value="mp4", label=i18n("format"), elem_id="format", scale=3)
+            scales = [(f"{scale}×", scale) for scale in web.SCALES]
+            parts["scale"] = gr.Radio(scales, value=4, label=i18n("scale"), elem_id="scale", scale=2)
+        with gr.Row():
+            parts["save"] = gr.Button(i18n("save_clip"), variant="primary", elem_id="save")
+            parts["cancel"] = gr.Button(i18n("cancel"), elem_id="cancel")
+        parts["file"] = gr.File(label=i18n("saved"), interactive=False, elem_id="saved", height=90)
+        parts["upload"] = UploadedClip(
+            label=i18n("restore"),
+            file_types=[f".{kind}" for kind in web.KINDS],
+            elem_id="restore",
+            height=130,
+        )
+    return parts
+
+
+def about_tab(service: web.Service) -> None:
+    """Lay out each model's card, contact sheet and licence."""
+    for info in service.models.values():
+        with gr.Accordion(info.title, open=len(service.models) < 2 or info is next(iter(service.models.values()))):
+            sheet = Path(info.path).with_suffix(".png")
+            if sheet.is_file():
+                gr.Image(str(sheet), label=info.title, interactive=False, buttons=["fullscreen"], show_label=False)
+            facts = f"**{info.title}** · {info.size} px · {info.fps:g} fps · {len(info.categories)} categories"
+            gr.Markdown(f"{facts} · **{info.licence}**\n\n{info.credit}")
+            if info.card:
+                gr.Markdown(web.card_text(info.card))
+
+
+# ---- wiring -------------------------------------------------------------------------------------------------------
+
+
+def live_functions(service: web.Service) -> list[Callable]:
+    """Make the functions that the player and the grid call past the queue; `web.Service` guards them itself."""
+
+    def preview(data: Any, request: gr.Request) -> dict:
+        return service.preview(data, visitor_of(request))
+
+    def details(data: Any, request: gr.Request) -> dict:
+        return service.details(data, visitor_of(request))
+
+    # Gradio reads the annotations of these functions, which `from __future__ import annotations` left as text.
+    for function in (preview, details):
+        function.__annotations__["request"] = gr.Request
+    return [preview, details]
+
+
+def wire_controls(stage: gr.HTML, controls: dict[str, Any], dice: dict[str, gr.Button]) -> None:
+    """Let every control report to the hub, and the hub set every control."""
+    inputs = list(controls.values())
+    report = "(...values) => { window.vidgen?.controls?.(values); }"
+    changes = [control.change for control in inputs]
+    gr.on(changes, fn=None, inputs=inputs, js=report, trigger_mode="multiple", **HIDDEN)
+    adopt = "() => { window.vidgen.adopted = true; return window.vidgen.updates(); }"
+    stage.adopt(fn=None, js=adopt, outputs=inputs, trigger_mode="multiple", **HIDDEN)
+    for kinds, button in dice.items():
+        names = ", ".join(f"'{kind}'" for kind in kinds.split())
+        seeds = [controls[f"{kind}_seed"] for kind in kinds.split()]
+        roll = f"() => window.vidgen.rolled({names})"
+        button.click(fn=None, js=roll, outputs=seeds, trigger_mode="multiple", **HIDDEN)
+
+
+def wire_saving(service: web.Service, parts: dict[str, Any], recipe: gr.JSON) -> None:
+    """Export with progress and cancel; read a dropped file back."""
+
+    @told
+    def save(values: dict, kind: str, scale: int, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008
+        with cache_folder() as folder:
+            for step in service.export(service.read(values), kind, folder, scale):
+                if isinstance(step, Path):
+                    yield str(step)
+                else:
+                    progress(step)
+                    yield gr.skip()
+
+    @told
+    def read_recipe(file: str | None) -> dict:
+        """Read the recipe inside a clip that was exported here: mp4, gif, webp or png."""
+        return service.read_file(file).to_dict()
+
+    take = "(_, kind, scale) => [window.vidgen.recipe, kind, scale]"
+    inputs = [recipe, parts["kind"], parts["scale"]]
+    saving = parts["save"].click(save, inputs, parts["file"], js=take, concurrency_id="work", **HIDDEN)
+    hand_over = """(file) => { if (!file?.url) return;
+        const link = Object.assign(document.createElement('a'), {href: file.url, download: file.orig_name || ''});
+        document.body.append(link); link.click(); link.remove(); }"""
+    saving.success(fn=None, inputs=parts["file"], js=hand_over, **HIDDEN)
+    parts["cancel"].click(fn=None, cancels=[saving], **HIDDEN)
+    reading = parts["upload"].upload(read_recipe, parts["upload"], recipe, api_name="read_recipe")
+    adopt = "(recipe) => { window.vidgen.adopt(recipe); return null; }"
+    reading.success(fn=None, inputs=recipe, outputs=parts["upload"], js=adopt, **HIDDEN)
+
+
+def build_app(session: Any) -> gr.Blocks:
+    """Build the page over a Session (or anything with its methods), without launching it."""
+    service = web.Service(session)
+    if not service.models:
+        raise VidgenError("There are no weights to show: the folder holds no .safetensors file; see --weights.")
+    models = [web.describe(info) for info in service.models.values()]
+    first = models[0]
+    controls: dict[str, Any] = {}
+    props = {"models": models, "words": WORDS, "ranges": web.SHOWN_RANGES, "plain": Recipe().to_dict()}
+    live = live_functions(service)
+    with gr.Blocks(title="vidgen", analytics_enabled=False, delete_cache=(600, 1800)) as app:
+        gr.Markdown(f"# vidgen\n{i18n('tagline')}" if False else "# vidgen", elem_id="headline")
+        gr.Markdown(i18n("tagline"), elem_id="tagline")
+        recipe = gr.JSON(visible=False)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab(i18n("generate"), id="generate"), gr.Row(elem_classes="vg-page"):
+                with gr.Column(scale=4, min_width=300, elem_classes="vg-left"):
+                    names = [*CONTROLS]
+                    script = asset("hub.js") + asset("player.js")
+                    script += "vidgen.mountStage(element, props, server, trigger);"
+                    stage = gr.HTML(
+                        html_template=asset("stage.html"),
+                        js_on_load=script,
+                        server_functions=live,
+                        elem_id="stage",
+                        names=names,
+                        **props,
+                    )
+                with gr.Column(scale=6, min_width=320, elem_classes="vg-right"):
+                    with gr.Row(elem_classes="vg-top"):
+                        titles = [(info["title"], info["name"]) for info in models]
+                        controls["model"] = gr.Dropdown(
+                            titles, value=first["name"], label=i18n("model"), elem_id="model", scale=3
+                        )
+                        both = gr.Button(i18n("surprise"), variant="primary", elem_id="both_dice", scale=1)
+                    content_dice = content_card(controls)
+                    motion_dice = motion_card(controls, first["axes"])
+                    clip_card(controls, first)
+                    parts = save_card()
+            with gr.Tab(i18n("about"), id="about"):
+                about_tab(service)
+        ordered = {name: controls[name] for name in CONTROLS}
+        dice = {"content": content_dice, "motion": motion_dice, "content motion": both}
+        wire_controls(stage, ordered, dice)
+        wire_saving(service, parts, recipe)
+    return app.queue(default_concurrency_limit=1, max_size=16, api_open=False)
+
+
+CONTROLS = (
+    ["model", "content_seed", "content_lock", *DIRECTIONS, "motion_seed", "motion_lock"]
+    + ["category_a", "category_b", "strength", "smoothness", "speed", "playback", "to_a", "to_b", "category_at"]
+    + ["frames", "fps", "truncation"]
+)
+
+
+def theme() -> gr.themes.Base:
+    """Give the look: the visitor's own fonts (none is fetched), teal for content, neutral slate."""
+    fonts = ["ui-sans-serif", "system-ui", "sans-serif"]
+    mono = ["ui-monospace", "Consolas", "monospace"]
+    return gr.themes.Default(primary_hue="teal", neutral_hue="slate", font=fonts, font_mono=mono)
+
+
+def options(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="app.py", description="Serve the app.", allow_abbrev=False)
+    parser.add_argument("--host", help="address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, help="port (default: the first free one from 7860 on)")
+    parser.add_argument("--weights", type=Path, default=web.WEIGHTS, help="folder of .safetensors files")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve the app until interrupted; exit code 2 after a mistake on the command line."""
+    chosen = options(argv)
+    session = web.LateSession(chosen.weights)
+    try:
+        app = build_app(session)
+        style = {"theme": theme(), "css": asset("style.css"), "i18n": i18n}
+        app.launch(server_name=chosen.host, server_port=chosen.port, prevent_thread_lock=True, **style, **LAUNCH)
+    except (VidgenError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    first = Recipe.from_dict(web.defaults(session.models()[0]))
+    threading.Thread(target=session.warm, args=(first,), daemon=True).start()
+    app.block_thread()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
