@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from vidgen import __main__ as cli
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -107,6 +110,16 @@ def test_readme_library_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     assert (tmp_path / "clip.mp4").stat().st_size > 0
+
+
+def test_readme_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for line in fenced("commands: cli"):
+        program, module, name, *options = shlex.split(line)[1:]
+        assert (program, module) == ("-m", "vidgen")
+        if name != "bench":  # that takes its time, and has its own test
+            assert cli.main([name, *options]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "grid.gif"}
 
 
 def test_licence_is_mit() -> None:
