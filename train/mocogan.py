@@ -82,7 +82,7 @@ class Options:
     kl_start: int = (
         600  # steps without it: a price from the start would silence the motion before it is drawn
     )
-    kl_full: int = 1800  # step from which it is charged in full, so that the path learns to run by itself
+    kl_full: int = 2400  # step from which it is charged in full, so that the path learns to run by itself
     features: float = 0.0  # weight of D_I's feature distance between real and redrawn frames
     warm_up: int = 0  # steps with the redrawing alone, before the discriminators join
     lr_warm: float = 1e-3
@@ -121,7 +121,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "redraw": 40.0,
         "kl": 0.002,
         "features": 4.0,
-        "warm_up": 2000,
+        "warm_up": 2400,
     },
 }
 
@@ -219,6 +219,7 @@ class MoCoGANTrainer:
             content, motion = self.q_content(batch.references), self.q_motion(batch.video, batch.label)
             latents.append(self._latents(draw(*content), draw(*motion), picks.float(), batch.label))
             made["kl"] = losses.kl_to_normal(*content), losses.kl_to_normal(*motion)
+            made["still"] = batch.video.mean(1, keepdim=True)
             made["wanted"] = batch.video[torch.arange(n, device=self.device)[:, None], picks]
         frames = self.g.image(
             self._layout(torch.cat([rearrange(part, "n t d -> (n t) d 1 1") for part in latents]))
@@ -285,7 +286,7 @@ class MoCoGANTrainer:
                 asked = losses.category_loss(classes, made["label"])
                 loss, log = loss + o.category_weight * asked, log | {"q_fake": asked.item()}
         if o.redraw:
-            error = losses.redraw_error(made["redrawn"].float(), made["wanted"])
+            error = losses.redraw_error(made["redrawn"].float(), made["wanted"], made["still"])
             loss, log = loss + o.redraw * error + kl * sum(made["kl"]), log | {"redraw": error.item()}
             log |= {"kl_content": made["kl"][0].item(), "kl_motion": made["kl"][1].item()}
             if adversarial and o.features:

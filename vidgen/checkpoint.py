@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,24 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from vidgen._clips.files import replacing, reported
 from vidgen.catalogue import FORMAT, read_header
 from vidgen.errors import VidgenError
 from vidgen.models import build, family_of
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except OSError as error:
-        Path(part).unlink(missing_ok=True)
-        raise VidgenError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
 def save_model(
@@ -54,7 +38,9 @@ def save_model(
         "config": json.dumps(asdict(model.config)),
         "about": json.dumps(dict(about)),
     }
-    write_atomic(Path(path), save(half, metadata))
+    data = save(half, metadata)
+    with replacing(path) as part, reported(path):
+        part.write_bytes(data)
 
 
 def load_model(path: str | Path, device: str = "cpu") -> tuple[nn.Module, dict[str, Any], dict[str, Tensor]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -153,7 +154,8 @@ def factorise(model: nn.Module, count: int = 8) -> Tensor:
     weight = model.image[0].weight[: model.content_dim].flatten(1)
     vectors = torch.linalg.svd(weight.float(), full_matrices=False).U.T[:count]
     strongest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
-    return vectors * strongest.sign()  # a sign that does not depend on the solver
+    signed = vectors * strongest.sign()  # a sign that does not depend on the solver
+    return F.pad(signed, (0, 0, 0, count - len(signed)))  # a tiny content space has no more directions
 
 
 class Renderer:

@@ -127,8 +127,9 @@ class ShapeSource:
 class PackSource:
     """Clips of a pack; the references show the same subject, in other clips where there are any.
 
-    about: description for the weights file; with `"mirrored_pairs": true`, the odd ones of numbered files are mirror
-    images of the even ones, as in the authors' actions, and only alike clips serve each other as references.
+    about: description for the weights file; with `"mirrored_pairs": true`, the odd ones of numbered files are
+    mirror images of the even ones, as in the authors' actions, and only alike clips serve each other as
+    references.
     """
 
     def __init__(self, pack: Pack, length: int, stride: int, about: dict[str, Any]) -> None:

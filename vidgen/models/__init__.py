@@ -9,8 +9,9 @@
 | label | [n] or [n, t] int, or None |
 | generator | config, content_dim, motion_dim, num_labels, motion_length(last_time), and the below |
 
-`forward(content, motion, times, label=None, strength=1.0) -> video`; `latents(same) -> [n, t, d]`, what the picture network
-draws frames from; `folded()`, that network ready for rendering; `path(motion, times, label, strength)`, for the plot.
+`forward(content, motion, times, label=None, strength=1.0) -> video`; `latents(same) -> [n, t, d]`, what the
+picture network draws frames from; `folded()`, that network ready for rendering; `path(motion, times, label,
+strength)`, for the plot.
 """
 
 from __future__ import annotations
@@ -53,4 +54,5 @@ def family_of(model: nn.Module) -> str:
 
 def build(family: str, values: Mapping[str, Any]) -> nn.Module:
     """Build a model with new weights from plain config values."""
-    return FAMILIES[family][1](config_from(family, values))
+    config = config_from(family, values)  # first: it knows the words for an unknown family
+    return FAMILIES[family][1](config)
