@@ -79,9 +79,8 @@ class Options:
     redraw_frames: int = 4
     references: int = 3  # frames from which the content is inferred
     kl: float = 0.0  # weight of the inferred codes' distance from N(0, I), in nats
-    kl_start: int = (
-        600  # steps without it: a price from the start would silence the motion before it is drawn
-    )
+    # steps without it: a price from the start would silence the motion before it is drawn
+    kl_start: int = 1200
     kl_full: int = 2400  # step from which it is charged in full, so that the path learns to run by itself
     features: float = 0.0  # weight of D_I's feature distance between real and redrawn frames
     warm_up: int = 0  # steps with the redrawing alone, before the discriminators join
