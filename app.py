@@ -2,15 +2,14 @@
 
     python app.py [--host 0.0.0.0] [--port 7860] [--weights DIR]
 
-Layout and wiring only. What is done for a visitor stands in vidgen/web.py; the live player, the grid and the address
-bar in vidgen/assets. The page's recipe lives in the browser (hub.js); every native control reports to it, and it sets
-them all when a recipe comes from elsewhere: the address, a saved file, a cell of the grid.
+Layout and wiring only. What is done for a visitor stands in vidgen/web.py; the live player, the grid and the
+address bar in vidgen/assets. The page's recipe lives in the browser (hub.js); every native control reports to
+it, and it sets them all when a recipe comes from elsewhere: the address, a saved file, a cell of the grid.
 """
-
-from __future__ import annotations
 
 import argparse
 import functools
+import inspect
 import json
 import logging
 import os
@@ -36,7 +35,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
-from vidgen import web
+from vidgen import endpoints, web
 from vidgen.errors import VidgenError
 from vidgen.recipe import PLAYBACKS, RANGES, Recipe
 
@@ -71,7 +70,7 @@ def asset(name: str) -> str:
 
 
 def told(work: Callable) -> Callable:
-    """Turn a visitor's mistake into its one sentence, and anything else into a sentence that tells nothing."""
+    """Turn a visitor's mistake into its one sentence, and any other fault into one that tells nothing."""
 
     @contextmanager
     def worded() -> Iterator[None]:
@@ -95,8 +94,7 @@ def told(work: Callable) -> Callable:
         with worded():
             yield from work(*values, **named)
 
-    is_generator = work.__code__.co_flags & 0x20  # inspect.isgeneratorfunction, of the plain function
-    return generated if is_generator else wrapped
+    return generated if inspect.isgeneratorfunction(work) else wrapped
 
 
 @contextmanager
@@ -127,7 +125,7 @@ def visitor_of(request: gr.Request | None) -> str:
     return request.client.host if request is not None and request.client else "unknown"
 
 
-# ---- layout -------------------------------------------------------------------------------------------------------
+# ---- layout -----------------------------------------------------------------------------------------
 
 
 def slider(name: str, value: float, step: float, **more: Any) -> gr.Slider:
@@ -167,12 +165,17 @@ def content_card(controls: dict[str, Any]) -> gr.Button:
                     controls[name] = slider("directions", 0, 0.05, label=name, elem_id=name)
             with gr.Column(scale=2, min_width=170):
                 pad = asset("pad.html")
-                gr.HTML(html_template=pad, js_on_load="window.vidgen.mountPad(element);", elem_id="pad")
+                gr.HTML(
+                    html_template=pad,
+                    js_on_load="window.vidgen.mountPad(element);",
+                    elem_id="pad",
+                    apply_default_css=False,
+                )
     return dice
 
 
 def motion_card(controls: dict[str, Any], axes: list[dict]) -> gr.Button:
-    """Lay out how the clip moves: category, seed, strength, smoothness, speed, direction. Returns the dice."""
+    """Lay out how the clip moves: seed, category, strength, smoothness, speed, playback. Returns the dice."""
     with gr.Group(elem_classes="vg-card vg-motion"):
         gr.Markdown(i18n("motion"), elem_classes="vg-title")
         controls["motion_seed"], dice, controls["motion_lock"] = seed_row("motion")
@@ -208,7 +211,7 @@ def clip_card(controls: dict[str, Any], info: dict) -> None:
     """Lay out the clip's length, rate and, where the model has it, truncation."""
     with gr.Group(elem_classes="vg-card"), gr.Row():
         trained = info["clip_length"]
-        controls["frames"] = slider("frames", info["defaults"]["frames"], 1, info=f"8 … [{trained}] … 128")
+        controls["frames"] = slider("frames", info["defaults"]["frames"], 1, info=f"({trained})")
         controls["fps"] = slider("fps", info["fps"], 1)
         controls["truncation"] = slider("truncation", 1, 0.05, visible=info["truncation"])
 
@@ -218,7 +221,9 @@ def save_card() -> dict[str, Any]:
     parts: dict[str, Any] = {}
     with gr.Accordion(i18n("save"), open=False, elem_id="save_card", elem_classes="vg-card"):
         with gr.Row():
-            parts["kind"] = gr.Radio(list(web.KINDS), value="mp4", label=i18n("format"), elem_id="format", scale=3)
+            parts["kind"] = gr.Radio(
+                list(web.KINDS), value="mp4", label=i18n("format"), elem_id="format", scale=3
+            )
             scales = [(f"{scale}×", scale) for scale in web.SCALES]
             parts["scale"] = gr.Radio(scales, value=4, label=i18n("scale"), elem_id="scale", scale=2)
         with gr.Row():
@@ -237,21 +242,27 @@ def save_card() -> dict[str, Any]:
 def about_tab(service: web.Service) -> None:
     """Lay out each model's card, contact sheet and licence."""
     for info in service.models.values():
-        with gr.Accordion(info.title, open=len(service.models) < 2 or info is next(iter(service.models.values()))):
+        with gr.Accordion(
+            info.title, open=len(service.models) < 2 or info is next(iter(service.models.values()))
+        ):
             sheet = Path(info.path).with_suffix(".png")
             if sheet.is_file():
-                gr.Image(str(sheet), label=info.title, interactive=False, buttons=["fullscreen"], show_label=False)
-            facts = f"**{info.title}** · {info.size} px · {info.fps:g} fps · {len(info.categories)} categories"
+                gr.Image(
+                    str(sheet), label=info.title, interactive=False, buttons=["fullscreen"], show_label=False
+                )
+            facts = (
+                f"**{info.title}** · {info.size} px · {info.fps:g} fps · {len(info.categories)} categories"
+            )
             gr.Markdown(f"{facts} · **{info.licence}**\n\n{info.credit}")
             if info.card:
                 gr.Markdown(web.card_text(info.card))
 
 
-# ---- wiring -------------------------------------------------------------------------------------------------------
+# ---- wiring -----------------------------------------------------------------------------------------
 
 
 def live_functions(service: web.Service) -> list[Callable]:
-    """Make the functions that the player and the grid call past the queue; `web.Service` guards them itself."""
+    """Make the functions that the player and the grid call past the queue; `web.Service` guards them."""
 
     def preview(data: Any, request: gr.Request) -> dict:
         return service.preview(data, visitor_of(request))
@@ -259,9 +270,6 @@ def live_functions(service: web.Service) -> list[Callable]:
     def details(data: Any, request: gr.Request) -> dict:
         return service.details(data, visitor_of(request))
 
-    # Gradio reads the annotations of these functions, which `from __future__ import annotations` left as text.
-    for function in (preview, details):
-        function.__annotations__["request"] = gr.Request
     return [preview, details]
 
 
@@ -302,7 +310,8 @@ def wire_saving(service: web.Service, parts: dict[str, Any], recipe: gr.JSON) ->
     inputs = [recipe, parts["kind"], parts["scale"]]
     saving = parts["save"].click(save, inputs, parts["file"], js=take, concurrency_id="work", **HIDDEN)
     hand_over = """(file) => { if (!file?.url) return;
-        const link = Object.assign(document.createElement('a'), {href: file.url, download: file.orig_name || ''});
+        const link = document.createElement('a');
+        Object.assign(link, {href: file.url, download: file.orig_name || ''});
         document.body.append(link); link.click(); link.remove(); }"""
     saving.success(fn=None, inputs=parts["file"], js=hand_over, **HIDDEN)
     parts["cancel"].click(fn=None, cancels=[saving], **HIDDEN)
@@ -311,21 +320,45 @@ def wire_saving(service: web.Service, parts: dict[str, Any], recipe: gr.JSON) ->
     reading.success(fn=None, inputs=recipe, outputs=parts["upload"], js=adopt, **HIDDEN)
 
 
+def published(endpoint: Callable) -> Callable:
+    """Let an endpoint of `vidgen.endpoints` write its film where Gradio serves it from."""
+
+    @functools.wraps(endpoint)
+    def answer(*values: Any, **named: Any) -> gr.FileData:
+        film = endpoint(*values, **named)
+        with cache_folder() as folder:
+            *_, path = film(folder)
+            return gr.FileData(path=str(path), orig_name=path.name)
+
+    answer.__signature__ = inspect.signature(endpoint).replace(return_annotation=gr.FileData)
+    return told(answer)
+
+
+def wire_endpoints(service: web.Service) -> None:
+    """Publish what the tabs do under names, with typed and documented arguments."""
+    for endpoint in endpoints.films(service):
+        gr.api(published(endpoint), concurrency_id="work")
+    for endpoint in endpoints.numbers(service):
+        gr.api(told(endpoint))
+
+
 def build_app(session: Any) -> gr.Blocks:
     """Build the page over a Session (or anything with its methods), without launching it."""
     service = web.Service(session)
     if not service.models:
-        raise VidgenError("There are no weights to show: the folder holds no .safetensors file; see --weights.")
+        raise VidgenError(
+            "There are no weights to show: the folder holds no .safetensors file; see --weights."
+        )
     models = [web.describe(info) for info in service.models.values()]
     first = models[0]
     controls: dict[str, Any] = {}
     props = {"models": models, "words": WORDS, "ranges": web.SHOWN_RANGES, "plain": Recipe().to_dict()}
     live = live_functions(service)
     with gr.Blocks(title="vidgen", analytics_enabled=False, delete_cache=(600, 1800)) as app:
-        gr.Markdown(f"# vidgen\n{i18n('tagline')}" if False else "# vidgen", elem_id="headline")
+        gr.Markdown("# vidgen", elem_id="headline")
         gr.Markdown(i18n("tagline"), elem_id="tagline")
         recipe = gr.JSON(visible=False)
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab(i18n("generate"), id="generate"), gr.Row(elem_classes="vg-page"):
                 with gr.Column(scale=4, min_width=300, elem_classes="vg-left"):
                     names = [*CONTROLS]
@@ -336,6 +369,7 @@ def build_app(session: Any) -> gr.Blocks:
                         js_on_load=script,
                         server_functions=live,
                         elem_id="stage",
+                        apply_default_css=False,
                         names=names,
                         **props,
                     )
@@ -350,18 +384,39 @@ def build_app(session: Any) -> gr.Blocks:
                     motion_dice = motion_card(controls, first["axes"])
                     clip_card(controls, first)
                     parts = save_card()
+            with gr.Tab(i18n("swap"), id="swap"):
+                board = gr.HTML(
+                    html_template=asset("board.html"),
+                    js_on_load=asset("swap.js"),
+                    server_functions=live[:1],
+                    elem_id="board",
+                    apply_default_css=False,
+                )
             with gr.Tab(i18n("about"), id="about"):
                 about_tab(service)
         ordered = {name: controls[name] for name in CONTROLS}
         dice = {"content": content_dice, "motion": motion_dice, "content motion": both}
         wire_controls(stage, ordered, dice)
         wire_saving(service, parts, recipe)
+        wire_endpoints(service)
+        turn = "() => ({ __type__: 'update', selected: 'generate' })"
+        board.promote(fn=None, js=turn, outputs=tabs, **HIDDEN)
     return app.queue(default_concurrency_limit=1, max_size=16, api_open=False)
 
 
 CONTROLS = (
     ["model", "content_seed", "content_lock", *DIRECTIONS, "motion_seed", "motion_lock"]
-    + ["category_a", "category_b", "strength", "smoothness", "speed", "playback", "to_a", "to_b", "category_at"]
+    + [
+        "category_a",
+        "category_b",
+        "strength",
+        "smoothness",
+        "speed",
+        "playback",
+        "to_a",
+        "to_b",
+        "category_at",
+    ]
     + ["frames", "fps", "truncation"]
 )
 
@@ -370,7 +425,19 @@ def theme() -> gr.themes.Base:
     """Give the look: the visitor's own fonts (none is fetched), teal for content, neutral slate."""
     fonts = ["ui-sans-serif", "system-ui", "sans-serif"]
     mono = ["ui-monospace", "Consolas", "monospace"]
-    return gr.themes.Default(primary_hue="teal", neutral_hue="slate", font=fonts, font_mono=mono)
+    look = gr.themes.Default(primary_hue="teal", neutral_hue="slate", font=fonts, font_mono=mono)
+    # The hue's usual step, 500, gives white text 2.5:1; 700 gives 5.5:1.
+    return look.set(
+        color_accent="*primary_700",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_hover_dark="*primary_600",
+        checkbox_background_color_selected="*primary_700",
+        checkbox_border_color_selected="*primary_700",
+        slider_color="*primary_700",
+        slider_color_dark="*primary_400",
+    )
 
 
 def options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -389,7 +456,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         app = build_app(session)
         style = {"theme": theme(), "css": asset("style.css"), "i18n": i18n}
-        app.launch(server_name=chosen.host, server_port=chosen.port, prevent_thread_lock=True, **style, **LAUNCH)
+        app.launch(
+            server_name=chosen.host, server_port=chosen.port, prevent_thread_lock=True, **style, **LAUNCH
+        )
     except (VidgenError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -76,7 +76,7 @@ class FakeSession:
             ] = colour
         return clip
 
-    def render_many(self, recipes: Sequence[Recipe], progress=None) -> np.ndarray:
+    def render_many(self, recipes: Sequence[Recipe]) -> np.ndarray:
         return np.stack([self.render(recipe) for recipe in recipes])
 
     def stream(self, recipe: Recipe) -> Iterator[np.ndarray]:

@@ -1,7 +1,7 @@
 """What the app does for a visitor, apart from the page: checked requests in, sheets, numbers and files out.
 
-Everything that comes from a browser is untrusted: it is read by `Service.read`, paid for from the visitor's budget,
-and rendered one request at a time. No Gradio here, and no torch until the first clip.
+Everything that comes from a browser is untrusted: it is read by `Service.read`, paid for from the visitor's
+budget, and rendered one request at a time. No Gradio here, and no torch until the first clip.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """What one visitor may ask for: a burst of frames, then so many a second; how long a request waits its turn."""
+    """What a visitor may ask for: a burst of frames, then so many a second; how long a request waits."""
 
     burst: float = 6000.0
     per_second: float = 1500.0
@@ -46,7 +46,7 @@ class Limits:
     visitors: int = 2000
 
 
-class Busy(VidgenError):
+class BusyError(VidgenError):
     """Say that a request came too early, and in how many seconds to come again."""
 
     def __init__(self, seconds: float) -> None:
@@ -63,7 +63,7 @@ class Budget:
         self._lock = threading.Lock()
 
     def spend(self, visitor: str, frames: int) -> None:
-        """Take `frames` from a visitor's budget, or raise Busy with the time until they are there."""
+        """Take `frames` from a visitor's budget, or raise BusyError with the time until they are there."""
         with self._lock:
             now = self.clock()
             left, since = self._left.pop(visitor, (self.limits.burst, now))
@@ -73,11 +73,11 @@ class Budget:
             if len(self._left) > self.limits.visitors:
                 self._left.popitem(last=False)
         if not enough:
-            raise Busy((frames - left) / self.limits.per_second)
+            raise BusyError((frames - left) / self.limits.per_second)
 
 
 class Service:
-    """Serve visitors from one Session; holds no visitor's state but the budget and the clips rendered last."""
+    """Serve visitors from one Session; keeps no visitor's state but budgets and the last clips."""
 
     def __init__(self, session: Any, limits: Limits | None = None) -> None:
         self.session, self.limits = session, limits or Limits()
@@ -87,7 +87,7 @@ class Service:
         self._kept: OrderedDict[str, np.ndarray] = OrderedDict()
 
     def read(self, values: Mapping[str, Any]) -> Recipe:
-        """Read an untrusted recipe: shipped models only, never a path; numbers clamped, also to the app's lengths."""
+        """Read an untrusted recipe: shipped models only, never a path; numbers clamped, lengths too."""
         recipe = Recipe.from_dict(values)
         if recipe.model not in self.models:
             known = ", ".join(self.models) or "none, the weights folder is empty"
@@ -104,13 +104,13 @@ class Service:
     def preview(self, request: Any, visitor: str) -> dict[str, Any]:
         """Answer the live preview: one JPEG with the clips side by side and their frames one below the other.
 
-        request: {"recipes": [recipe ...]}. Returns {"src", "frames", "columns", "width", "height", "fps"}, or {"busy",
-        "retry" in seconds}, or {"error": a sentence}; never raises.
+        request: {"recipes": [recipe ...]}. Returns {"src", "frames", "columns", "width", "height", "fps"}, or
+        {"busy", "retry" in seconds}, or {"error": a sentence}; never raises.
         """
         return self._answer(lambda: self._preview(request, visitor))
 
     def details(self, request: Any, visitor: str) -> dict[str, Any]:
-        """Answer what stands under the clip: {"path": [[x, y] ...], "meters": {name: value}}, or as `preview`."""
+        """Answer what stands under the clip: {"path": [[x, y] ...], "meters": {name: value}}."""
         return self._answer(lambda: self._details(request, visitor))
 
     def clip(self, recipe: Recipe, visitor: str = "") -> np.ndarray:
@@ -118,10 +118,10 @@ class Service:
         return self._clips([recipe], visitor)[0]
 
     def film(self, name: str, chunks: Iterable[np.ndarray], total: int, **how: Any) -> Iterator[float | Path]:
-        """Write chunks of frames, uint8 [chunk, h, w, c], to folder/name.kind; yields the share done, then the path.
+        """Write chunks of frames, uint8 [chunk, h, w, c], to a file; yields the share done, then the path.
 
-        how: folder, kind (one of KINDS), fps, recipe (a mapping or None), scale (one of SCALES). Closing the iterator
-        early leaves no file.
+        how: folder, kind (one of KINDS), fps, recipe (a mapping or None), scale (one of SCALES). Closing the
+        iterator early leaves no file.
         """
         folder, kind, scale = Path(how["folder"]), how["kind"], how.get("scale", 1)
         if kind not in KINDS:
@@ -181,7 +181,7 @@ class Service:
     def _answer(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:
             return work()
-        except Busy as busy:
+        except BusyError as busy:
             return {"busy": True, "retry": round(busy.seconds, 2)}
         except VidgenError as error:
             return {"error": str(error)}
@@ -227,14 +227,14 @@ class Service:
     @contextmanager
     def _my_turn(self) -> Iterator[None]:
         if not self._turn.acquire(timeout=self.limits.patience):
-            raise Busy(0.5)
+            raise BusyError(0.5)
         try:
             yield
         finally:
             self._turn.release()
 
     def _in_turn(self, chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        """Render each chunk in a turn of its own, so that long work does not stop the live previews of others."""
+        """Render each chunk in a turn of its own: long work does not stop the live previews of others."""
         while True:
             with self._turn:
                 chunk = next(chunks, None)
@@ -301,7 +301,7 @@ class LateSession:
 
 
 class Guard:
-    """ASGI middleware: 404 for Gradio's endpoints that anybody could misuse, 413 for bodies that no page sends."""
+    """ASGI middleware: 404 for Gradio's endpoints that invite misuse, 413 for bodies no page sends."""
 
     CLOSED = re.compile(r"(/[^=]*)?/(process_recording|deep_link|monitoring)(/|$)")
     UPLOAD = re.compile(r".*/upload/?$")  # has a limit of its own: max_file_size
@@ -327,4 +327,3 @@ class Guard:
         if not length.isdigit():
             return 411
         return 413 if int(length) > MAX_BODY else 0
-

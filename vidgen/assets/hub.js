@@ -124,6 +124,11 @@ const trimmings = (name, model) => {
   }
   if (name.startsWith('direction_')) return { label: model.directions[Number(name.slice(10))] };
   if (name === 'truncation') return { visible: model.truncation };
+  if (name === 'frames') {
+    const [low, high] = vidgen.ranges.frames;
+    document.querySelector('#frames')?.style.setProperty('--mark', (model.clip_length - low) / (high - low));
+    return { info: vidgen.t('frames_info', { n: model.clip_length }) };
+  }
   if (name === 'category_at') return { visible: axes.length > 0 };
   return {};
 };

@@ -1,0 +1,223 @@
+"""What the tabs do, as named endpoints for other programs: typed arguments, docstrings that are the manual.
+
+One that answers with a file returns a `Film`: give it a folder, and it yields the share done, then the path.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from vidgen.errors import VidgenError
+from vidgen.recipe import Recipe
+from vidgen.web import GRID, Service, describe
+
+Film = Callable[[Path], Iterator[float | Path]]
+Format = Literal["mp4", "gif", "webp", "png"]
+
+
+def films(service: Service) -> list[Callable[..., Film]]:
+    """Make the endpoints that answer with a file: sample, export, grid, interpolate, swap, splice."""
+
+    def recipe_of(model: str, frames: int, fps: float, **more: Any) -> Recipe:
+        return service.read({"model": model, "frames": frames, "fps": fps} | more)
+
+    def row(recipes: Sequence[Recipe], name: str, kind: str) -> Film:
+        return lambda folder: service.row(recipes, f"{recipes[0].model}-{name}", kind, folder)
+
+    def sample(
+        model: str = "mocogan-sprites",
+        content_seed: int = 0,
+        motion_seed: int = 0,
+        frames: int = 16,
+        fps: float = 12.0,
+        speed: float = 1.0,
+        strength: float = 1.0,
+        smoothness: float = 0.0,
+        playback: Literal["forward", "reverse", "loop", "freeze"] = "forward",
+        category: int | None = None,
+        format: Format = "mp4",
+    ) -> Film:
+        """Render one clip to a file with its recipe inside.
+
+        Args:
+            model: A name from /models.
+            content_seed: What is in the clip, 0 to 2147483647.
+            motion_seed: How it moves, 0 to 2147483647.
+            frames: Length, 8 to 128.
+            fps: Frames per second, 1 to 60; more of them show the same motion in finer steps.
+            speed: 0.1 to 4 times the natural speed.
+            strength: Scale of the motion, 0 (still) to 2.
+            smoothness: Low-pass of the motion noise, 0 to 1.
+            playback: forward, reverse, loop (there and back) or freeze.
+            category: Index into the model's categories; none draws it from the motion seed.
+            format: mp4, gif, webp or png (a strip of frames).
+        """
+        values = {
+            "content_seed": content_seed,
+            "motion_seed": motion_seed,
+            "speed": speed,
+            "strength": strength,
+        }
+        values |= {"smoothness": smoothness, "playback": playback, "category": category}
+        recipe = recipe_of(model, frames, fps, **values)
+        return lambda folder: service.export(recipe, format, folder)
+
+    def export(recipe: dict, format: Format = "mp4", scale: Literal[1, 2, 4, 8] = 1) -> Film:
+        """Render a whole recipe, as /read_recipe gives it, to a file with the recipe inside.
+
+        Args:
+            recipe: Fields that differ from the defaults, such as {"content_seed": 3}.
+            format: mp4, gif, webp or png (a strip of frames).
+            scale: How many times larger to draw each pixel.
+        """
+        read = service.read(recipe)
+        return lambda folder: service.export(read, format, folder, scale)
+
+    def grid(
+        contents: list[int],
+        motions: list[int],
+        model: str = "mocogan-sprites",
+        frames: int = 16,
+        fps: float = 12.0,
+        category: int | None = None,
+        format: Format = "mp4",
+    ) -> Film:
+        """Render every content (rows) with every motion (columns), as one film on one clock.
+
+        Args:
+            contents: 1 to 8 content seeds.
+            motions: 1 to 8 motion seeds.
+            model: A name from /models.
+            frames: Length, 8 to 128.
+            fps: Frames per second, 1 to 60.
+            category: Index into the model's categories; none draws it from each motion seed.
+            format: mp4, gif, webp or png (a strip of frames).
+        """
+        recipe = recipe_of(model, frames, fps, category=category)
+        return lambda folder: service.grid(recipe, contents, motions, format, folder)
+
+    def interpolate(
+        what: Literal["content", "motion"],
+        first: int,
+        second: int,
+        other: int = 0,
+        steps: int = 7,
+        model: str = "mocogan-sprites",
+        frames: int = 16,
+        fps: float = 12.0,
+        category: int | None = None,
+        format: Format = "mp4",
+    ) -> Film:
+        """Render the way from one content, or motion, to another as clips side by side.
+
+        Args:
+            what: Which half of the code to blend.
+            first: The seed to start from.
+            second: The seed to arrive at.
+            other: The seed of the half that stays.
+            steps: How many clips, 2 to 8, both ends included.
+            model: A name from /models.
+            frames: Length, 8 to 128.
+            fps: Frames per second, 1 to 60.
+            category: Index into the model's categories; none draws it from the motion seed.
+            format: mp4, gif, webp or png (a strip of frames).
+        """
+        if what not in ("content", "motion"):
+            raise VidgenError("what must be content or motion.")
+        if not 2 <= steps <= GRID:
+            raise VidgenError(f"steps is {steps}; choose 2 to {GRID}.")
+        still = {"content": "motion", "motion": "content"}[what]
+        values = {f"{what}_seed": first, f"{what}_to": second, f"{still}_seed": other, "category": category}
+        mixes = [{f"{what}_mix": step / (steps - 1)} for step in range(steps)]
+        return row([recipe_of(model, frames, fps, **values, **mix) for mix in mixes], f"{what}-blend", format)
+
+    def swap(
+        content_a: int,
+        motion_a: int,
+        content_b: int,
+        motion_b: int,
+        model: str = "mocogan-sprites",
+        frames: int = 16,
+        fps: float = 12.0,
+        category: int | None = None,
+        format: Format = "mp4",
+    ) -> Film:
+        """Render two clips and their swaps side by side: A, B, A's content with B's motion, B's with A's.
+
+        Args:
+            content_a: Content seed of A.
+            motion_a: Motion seed of A.
+            content_b: Content seed of B.
+            motion_b: Motion seed of B.
+            model: A name from /models.
+            frames: Length, 8 to 128.
+            fps: Frames per second, 1 to 60.
+            category: Index into the model's categories; none draws it from each motion seed.
+            format: mp4, gif, webp or png (a strip of frames).
+        """
+        pairs = [(content_a, motion_a), (content_b, motion_b), (content_a, motion_b), (content_b, motion_a)]
+        seeds = [{"content_seed": content, "motion_seed": motion} for content, motion in pairs]
+        return row(
+            [recipe_of(model, frames, fps, category=category, **pair) for pair in seeds], "swap", format
+        )
+
+    def splice(
+        content_seed: int,
+        motion_a: int,
+        motion_b: int,
+        at: int = 8,
+        model: str = "mocogan-sprites",
+        frames: int = 16,
+        fps: float = 12.0,
+        category: int | None = None,
+        format: Format = "mp4",
+    ) -> Film:
+        """Render a clip that moves by motion A up to a frame and by motion B from there on.
+
+        Args:
+            content_seed: What is in the clip.
+            motion_a: Motion seed of the beginning.
+            motion_b: Motion seed of the rest.
+            at: The first frame of motion B.
+            model: A name from /models.
+            frames: Length, 8 to 128.
+            fps: Frames per second, 1 to 60.
+            category: Index into the model's categories; none draws it from motion A's seed.
+            format: mp4, gif, webp or png (a strip of frames).
+        """
+        values = {
+            "content_seed": content_seed,
+            "motion_seed": motion_a,
+            "splice_seed": motion_b,
+            "splice_at": at,
+        }
+        recipe = recipe_of(model, frames, fps, category=category, **values)
+        return lambda folder: service.export(recipe, format, folder)
+
+    return [sample, export, grid, interpolate, swap, splice]
+
+
+def numbers(service: Service) -> list[Callable]:
+    """Make the endpoints that answer with numbers: models, motion_path, meters."""
+
+    def models() -> list[dict]:
+        """List the models: name, title, size, fps, categories, axes, licence, directions, defaults."""
+        return [describe(info) for info in service.models.values()]
+
+    def motion_path(recipe: dict) -> list[list[float]]:
+        """Give the path of a clip's motion in the plane of the model's two main motions, [[x, y] per frame].
+
+        Args:
+            recipe: Fields that differ from the defaults, such as {"motion_seed": 3}.
+        """
+        return service.session.motion_path(service.read(recipe)).tolist()
+
+    def meters(recipe: dict) -> dict[str, float]:
+        """Measure a clip: content_drift, motion_energy and flicker.
+
+        Args:
+            recipe: Fields that differ from the defaults, such as {"content_seed": 3}.
+        """
+        return service.session.meters(service.clip(service.read(recipe)))
+
+    return [models, motion_path, meters]
