@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from vidgen.errors import VidgenError
-from vidgen.layers import InstanceNoise, fold_norms
+from vidgen.layers import InstanceNoise
 from vidgen.models import build, config_from
 from vidgen.models.mocogan import CATEGORY_INPUTS, HEADS, Discriminator, MoCoGAN, MoCoGANConfig, knot_labels
 
@@ -28,7 +28,9 @@ def codes(m: MoCoGAN, n: int = 2, frames: int = 4) -> tuple[torch.Tensor, ...]:
     return content, motion, torch.arange(float(frames)).repeat(n, 1)
 
 
-@pytest.mark.parametrize(("size", "head", "where"), list(itertools.product((32, 64, 128), HEADS, CATEGORY_INPUTS)))
+@pytest.mark.parametrize(
+    ("size", "head", "where"), list(itertools.product((32, 64, 128), HEADS, CATEGORY_INPUTS))
+)
 def test_every_configuration_renders_and_learns(size: int, head: str, where: str) -> None:
     m = model(size=size, head=head, category_input=where, num_labels=3).train()
     video = m(*codes(m), torch.tensor([0, 2]))
@@ -89,15 +91,24 @@ def test_strength_zero_stands_still_and_one_changes_nothing() -> None:
     assert double.std(1).mean() > 1.9 * m.path(motion, times).std(1).mean()
 
 
-def test_folded_norms_are_the_same_function() -> None:
-    m = model(head="conv").train()
+@pytest.mark.parametrize("modulate", [True, False])
+def test_folded_norms_are_the_same_function(modulate: bool) -> None:
+    m = model(head="conv", modulate=modulate).train()
     for _ in range(3):
         m(*codes(m))  # moves the running statistics away from 0 and 1
     m.eval()
     points = torch.randn(5, 6 + 5, 1, 1)
-    folded = fold_norms(m.image)
-    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded)
+    folded = m.folded()
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
     torch.testing.assert_close(folded(points), m.image(points), atol=1e-5, rtol=1e-4)
+
+
+def test_modulation_multiplies() -> None:
+    m = model(modulate=True)
+    plain = sum(p.numel() for p in model().parameters())
+    assert sum(p.numel() for p in m.parameters()) > plain
+    assert m.content_weights().shape[0] == m.content_dim
+    assert m.content_weights().shape[1] > model().content_weights().shape[1]
 
 
 @pytest.mark.parametrize(

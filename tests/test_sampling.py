@@ -24,11 +24,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights folder with a model whose pictures really depend on its codes."""
     torch.manual_seed(0)
     config = MoCoGANConfig(
-        32, content_dim=6, motion_dim=4, state_dim=5, base_width=8, num_labels=3, clip_length=8
+        32, content_dim=10, motion_dim=4, state_dim=5, base_width=8, num_labels=3, clip_length=8
     )
     model = MoCoGAN(config)
     with torch.no_grad():
-        for layer in model.image:
+        for layer in model.image.modules():
             if isinstance(layer, torch.nn.ConvTranspose2d):  # as large as trained weights are
                 layer.weight.normal_(0, 1.4 / (layer.in_channels * 4) ** 0.5)
     path = tmp_path_factory.mktemp("weights")

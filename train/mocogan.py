@@ -47,6 +47,7 @@ class Options:
     state_dim: int = 10
     base_width: int = 64
     head: str = "transposed"
+    modulate: bool = False
     category_input: str = "motion"
     # discriminators
     d_width: int = 64
@@ -96,6 +97,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "state_dim": 64,
         "base_width": 48,
         "head": "conv",
+        "modulate": True,
         "category_input": "both",
         "d_width": 48,
         "v_width": 48,
@@ -140,6 +142,7 @@ class MoCoGANTrainer:
             category_input=o.category_input,
             base_width=o.base_width,
             head=o.head,
+            modulate=o.modulate,
             clip_length=o.length,
         )
         torch.manual_seed(o.seed)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class InstanceNoise(nn.Module):
@@ -21,21 +22,26 @@ class InstanceNoise(nn.Module):
         return f"sigma={self.sigma}"
 
 
-def fold_norms(stack: nn.Sequential) -> nn.Sequential:
-    """Merge each BatchNorm into the convolution or linear layer before it: the same function in eval mode,
-    less work.
+class Modulation(nn.Module):
+    """Scale and shift channels by an affine function of a code: the code then speaks at every resolution.
+
+    As in conditional batch norm (de Vries et al. 2017; BigGAN, Brock et al. 2019). x [n, c, h, w], code [n,
+    d].
     """
-    folded: list[nn.Module] = []
-    for layer in stack:
-        if (
-            isinstance(layer, nn.BatchNorm2d)
-            and folded
-            and isinstance(folded[-1], nn.Conv2d | nn.ConvTranspose2d)
-        ):
-            transposed = isinstance(folded[-1], nn.ConvTranspose2d)
-            folded[-1] = fuse_conv_bn_eval(folded[-1], layer, transposed)
-        elif isinstance(layer, nn.BatchNorm1d) and folded and isinstance(folded[-1], nn.Linear):
-            folded[-1] = fuse_linear_bn_eval(folded[-1], layer)
-        else:
-            folded.append(layer)
-    return nn.Sequential(*folded)
+
+    def __init__(self, code_dim: int, channels: int) -> None:
+        super().__init__()
+        self.affine = nn.Linear(code_dim, 2 * channels)
+        nn.init.normal_(self.affine.weight, 0, 0.5 / code_dim**0.5)
+        nn.init.zeros_(self.affine.bias)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        gain, shift = rearrange(self.affine(code), "n (two c) -> two n c 1 1", two=2)
+        return torch.addcmul(shift.to(x.dtype), x, 1 + gain.to(x.dtype))
+
+
+def fold_norm(conv: nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> nn.ConvTranspose2d:
+    """Merge a BatchNorm into the transposed convolution before it: the same function in eval mode, less
+    work.
+    """
+    return fuse_conv_bn_eval(conv.eval(), norm.eval(), transpose=True)

@@ -6,7 +6,6 @@ codes on any machine, alone or in a batch, and a longer clip begins with the sho
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -151,8 +150,7 @@ def factorise(model: nn.Module, count: int = 8) -> Tensor:
     Closed-form factorisation (Shen & Zhou, CVPR 2021): the eigenvectors of A^T A, A the layer's weights on
     the content.
     """
-    weight = model.image[0].weight[: model.content_dim].flatten(1)
-    vectors = torch.linalg.svd(weight.float(), full_matrices=False).U.T[:count]
+    vectors = torch.linalg.svd(model.content_weights().float(), full_matrices=False).U.T[:count]
     strongest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
     signed = vectors * strongest.sign()  # a sign that does not depend on the solver
     return F.pad(signed, (0, 0, 0, count - len(signed)))  # a tiny content space has no more directions
@@ -164,7 +162,7 @@ class Renderer:
     def __init__(self, model: nn.Module, device: str = "cpu", dtype: torch.dtype | None = None) -> None:
         self.model, self.device = model.to(device).eval(), torch.device(device)
         self.dtype = dtype or fast_dtype(device)
-        image = copy.deepcopy(model).folded()
+        image = model.folded()
         self.image = image.to(self.device, self.dtype, memory_format=torch.channels_last)
 
     @torch.inference_mode()

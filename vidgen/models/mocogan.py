@@ -10,6 +10,7 @@ Letters in shapes: n clips, t frames, l motion knots, d dims, c h w the frame.
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vidgen.errors import VidgenError
-from vidgen.layers import InstanceNoise, fold_norms
+from vidgen.layers import InstanceNoise, Modulation, fold_norm
 
 CATEGORY_INPUTS = ("motion", "generator", "both")
 HEADS = ("transposed", "conv")
@@ -36,7 +37,8 @@ class MoCoGANConfig:
     category_input: where the one-hot category goes: "motion" (the paper), "generator" (the authors' code) or
     "both".
     head: how G_I ends: "transposed" (the paper: a transposed convolution to RGB) or "conv" (one more block,
-    then a 3x3 convolution, which draws finer detail). clip_length: frames of a training clip.
+    then a 3x3 convolution, which draws finer detail). modulate: the latent also scales and shifts the
+    channels at every resolution. clip_length: frames of a training clip.
     """
 
     size: int = 64
@@ -48,6 +50,7 @@ class MoCoGANConfig:
     category_input: str = "motion"
     base_width: int = 64
     head: str = "transposed"
+    modulate: bool = False
     clip_length: int = 16
 
     def __post_init__(self) -> None:
@@ -102,19 +105,53 @@ class MotionPath(nn.Module):
         return path
 
 
-def image_generator(latent_dim: int, config: MoCoGANConfig) -> nn.Sequential:
-    """Build G_I: [n, latent_dim, 1, 1] -> [n, c, size, size] in [-1, 1]; widths 8, 4, 2, 1 x base_width."""
-    ups = int(math.log2(config.size // 4))
-    widths = [config.base_width * min(2 ** (ups - 1 - level), 8) for level in range(ups)]
-    layers: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, widths[0], 4, 1, 0), nn.ReLU()]
-    if config.head == "conv":
-        widths.append(max(config.base_width // 2, 8))
-    for before, after in zip(widths, widths[1:], strict=False):
-        layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-    last = nn.Conv2d(widths[-1], config.channels, 3, 1, 1)
-    if config.head == "transposed":
-        last = nn.ConvTranspose2d(widths[-1], config.channels, 4, 2, 1)
-    return nn.Sequential(*layers, last, nn.Tanh())
+class ImageGenerator(nn.Module):
+    """G_I: [n, d, 1, 1] -> [n, c, size, size] in [-1, 1]; transposed convolutions of widths 8, 4, 2, 1 x
+    base_width.
+    """
+
+    def __init__(self, latent_dim: int, config: MoCoGANConfig) -> None:
+        super().__init__()
+        doublings = int(math.log2(config.size // 4))
+        widths = [config.base_width * min(2 ** (doublings - 1 - level), 8) for level in range(doublings)]
+        self.first = nn.ConvTranspose2d(latent_dim, widths[0], 4, 1, 0)
+        if config.head == "conv":
+            widths.append(max(config.base_width // 2, 8))
+        pairs = list(zip(widths, widths[1:], strict=False))
+        self.ups = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False) for a, b in pairs)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(b) for _, b in pairs)
+        self.modulations = nn.ModuleList(
+            (Modulation(latent_dim, b) if config.modulate else Unmodulated()) for _, b in pairs
+        )
+        if config.head == "conv":
+            self.last: nn.Module = nn.Conv2d(widths[-1], config.channels, 3, 1, 1)
+        else:
+            self.last = nn.ConvTranspose2d(widths[-1], config.channels, 4, 2, 1)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        code = latent.flatten(1)  # n d
+        x = F.relu(self.first(latent))  # n c 4 4
+        for up, norm, modulation in zip(self.ups, self.norms, self.modulations, strict=True):
+            x = F.relu(modulation(norm(up(x)), code))  # n c 2h 2w
+        return torch.tanh(self.last(x))
+
+    def fold(self) -> None:
+        """Merge the norms into the convolutions, for rendering; the same function as in eval mode."""
+        self.ups = nn.ModuleList(fold_norm(up, norm) for up, norm in zip(self.ups, self.norms, strict=True))
+        self.norms = nn.ModuleList(nn.Identity() for _ in self.norms)
+
+    def content_weights(self, content_dim: int) -> Tensor:
+        """Collect the weights through which the content enters: [content_dim, outputs]."""
+        entries = [self.first.weight[:content_dim].flatten(1)]
+        entries += [m.affine.weight[:, :content_dim].T for m in self.modulations if isinstance(m, Modulation)]
+        return torch.cat(entries, 1)
+
+
+class Unmodulated(nn.Module):
+    """Leave the channels as they are: the paper's generator."""
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:  # noqa: ARG002 (the modulation's signature)
+        return x
 
 
 class MoCoGAN(nn.Module):
@@ -131,7 +168,7 @@ class MoCoGAN(nn.Module):
             config.num_labels,
         )
         self.motion_path = MotionPath(config.motion_dim, config.state_dim, config.motion_labels)
-        self.image = image_generator(config.content_dim + config.image_labels + config.state_dim, config)
+        self.image = ImageGenerator(config.content_dim + config.image_labels + config.state_dim, config)
         self.apply(_dcgan_init)
 
     def motion_length(self, last_time: float) -> int:
@@ -201,11 +238,15 @@ class MoCoGAN(nn.Module):
             parts.append(F.one_hot(per_frame, self.num_labels).to(content.dtype))
         return torch.cat([*parts, self.path(motion, times, label, strength)], -1)
 
-    def folded(self) -> nn.Sequential:
-        """Copy G_I with its norms folded into its convolutions, for rendering; the same function as eval
-        mode.
-        """
-        return fold_norms(self.image.eval())
+    def folded(self) -> ImageGenerator:
+        """Copy G_I for rendering, with its norms folded into its convolutions."""
+        image = copy.deepcopy(self.image).eval()
+        image.fold()
+        return image
+
+    def content_weights(self) -> Tensor:
+        """Collect the weights through which the content enters: [d_C, outputs]."""
+        return self.image.content_weights(self.content_dim)
 
     def _check(self, motion: Tensor, times: Tensor, label: Tensor | None) -> None:
         assert motion.ndim == 3, motion.shape
