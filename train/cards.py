@@ -15,10 +15,11 @@ from PIL import Image
 from train import common
 from train.mocogan import PRESETS, Options
 from train.readers import Reader
-from vidgen.checkpoint import read_header, write_atomic
+from vidgen._clips.files import replacing, reported
+from vidgen.catalogue import ModelInfo, read_header
 from vidgen.errors import VidgenError
 from vidgen.recipe import Recipe
-from vidgen.session import ModelInfo, Session
+from vidgen.session import Session
 from vidgen.video_io import filmstrip
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,7 +119,7 @@ class Figures:
 def write_card(session: Session, path: Path, kind: str, reader: Reader, figures: Figures) -> None:
     """Write the contact sheet and the card beside the weights file."""
     info, about = session.info(str(path)), read_header(path)["about"]
-    write_atomic(path.with_suffix(".png"), contact_sheet(session, path))
+    write_whole(path.with_suffix(".png"), contact_sheet(session, path))
     sections = [
         f"# {path.stem}\n\n![Filmstrips: a row has one content, a column one motion]({path.stem}.png)",
         _what(info, about),
@@ -128,7 +129,13 @@ def write_card(session: Session, path: Path, kind: str, reader: Reader, figures:
         f"## Limits and misuse\n\n{DATA.get(kind, ('', 'Not known: see its data.'))[1]}",
         _file(path),
     ]
-    write_atomic(path.with_suffix(".md"), ("\n\n".join(sections) + "\n").encode())
+    write_whole(path.with_suffix(".md"), ("\n\n".join(sections) + "\n").encode())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; VidgenError where that fails."""
+    with replacing(path) as part, reported(path):
+        part.write_bytes(data)
 
 
 def contact_sheet(session: Session, path: Path) -> bytes:
@@ -225,7 +232,7 @@ def write_readme_table() -> None:
         raise VidgenError(f"README.md must have one line {MARKS[0]} and one line {MARKS[1]}.")
     before, rest = text.split(MARKS[0])
     table = "\n".join(readme_table(WEIGHTS))
-    write_atomic(readme, f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{rest.split(MARKS[1])[1]}".encode())
+    write_whole(readme, f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{rest.split(MARKS[1])[1]}".encode())
 
 
 def readme_table(folder: Path) -> list[str]:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from train import cards
 from train.readers import SWAPS, Reader, Real, check_kind, open_reader, open_real
-from vidgen.checkpoint import read_header
+from vidgen.catalogue import read_header
 from vidgen.errors import VidgenError
 from vidgen.metrics import scores
 from vidgen.metrics.shapes import shape_colours

@@ -27,9 +27,9 @@ from tqdm import tqdm
 
 from train import common
 from train.augment import translate
+from train.cards import write_whole
 from train.data.pack import Pack
 from train.data.sprites import SpriteClips
-from vidgen.checkpoint import write_atomic
 from vidgen.errors import VidgenError
 from vidgen.metrics.features import FORMAT, Judge, JudgeConfig, read_factors, to_video
 
@@ -231,7 +231,7 @@ def make(args: argparse.Namespace, out: Path) -> None:
         "revision": common.revision(),
     }
     metadata = {"format": FORMAT, "config": json.dumps(asdict(task.config)), "about": json.dumps(about)}
-    write_atomic(out, save(half, metadata))
+    write_whole(out, save(half, metadata))
     lines = [f"{name:12} {value:.3f}" for name, value in about["test"].items()]
     sys.stdout.write("\n".join([f"{out}, on {args.test_clips} test clips:", *lines, ""]))
 
