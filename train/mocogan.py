@@ -81,8 +81,8 @@ class Options:
     references: int = 3  # frames from which the content is inferred
     kl: float = 0.0  # weight of the inferred codes' distance from N(0, I), in nats
     # steps without it: a price from the start would silence the motion before it is drawn
-    kl_start: int = 1200
-    kl_full: int = 2400  # step from which it is charged in full, so that the path learns to run by itself
+    kl_start: int = 700
+    kl_full: int = 1500  # step from which it is charged in full, so that the path learns to run by itself
     features: float = 0.0  # weight of D_I's feature distance between real and redrawn frames
     warm_up: int = 0  # steps with the redrawing alone, before the discriminators join
     lr_warm: float = 1e-3
@@ -122,7 +122,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "redraw": 40.0,
         "kl": 0.002,
         "features": 4.0,
-        "warm_up": 2400,
+        "warm_up": 1600,
     },
 }
 
