@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import platform
 import subprocess
 import time
@@ -95,8 +96,8 @@ def run(
 def _resume(trainer: Trainer, checkpoint: Path, options: dict[str, Any]) -> tuple[int, float]:
     try:
         saved = torch.load(checkpoint, weights_only=True)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise VidgenError(f"{checkpoint} cannot be read; remove it to start anew ({error}).") from error
+    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        raise VidgenError(f"{checkpoint} cannot be read; remove it to start anew ({type(error).__name__}).") from error
     changed = [name for name, value in options.items() if saved["options"].get(name, value) != value]
     if changed:
         raise VidgenError(

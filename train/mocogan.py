@@ -380,7 +380,7 @@ def discriminators(options: Options, labels: int) -> tuple[Discriminator, Discri
 
 
 @torch.no_grad()
-def settle_norms(trainer: MoCoGANTrainer, batches: int = 50) -> None:
+def settle_norms(trainer: MoCoGANTrainer, batches: int = 20) -> None:
     """Set the running statistics of the averaged generator to those of its own weights."""
     model = trainer.average.model
     norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
