@@ -337,9 +337,9 @@ def published(endpoint: Callable) -> Callable:
 def wire_endpoints(service: web.Service) -> None:
     """Publish what the tabs do under names, with typed and documented arguments."""
     for endpoint in endpoints.films(service):
-        gr.api(published(endpoint), concurrency_id="work")
+        gr.api(published(endpoint), concurrency_id="work", api_description=inspect.getdoc(endpoint))
     for endpoint in endpoints.numbers(service):
-        gr.api(told(endpoint))
+        gr.api(told(endpoint), api_description=inspect.getdoc(endpoint))
 
 
 def build_app(session: Any) -> gr.Blocks:
@@ -462,7 +462,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (VidgenError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    first = Recipe.from_dict(web.defaults(session.models()[0]))
+    first = Recipe.from_dict(web.defaults(web.models(session)[0]))
     threading.Thread(target=session.warm, args=(first,), daemon=True).start()
     app.block_thread()
     return 0

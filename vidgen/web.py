@@ -81,7 +81,7 @@ class Service:
 
     def __init__(self, session: Any, limits: Limits | None = None) -> None:
         self.session, self.limits = session, limits or Limits()
-        self.models: dict[str, ModelInfo] = {info.name: info for info in session.models()}
+        self.models: dict[str, ModelInfo] = {info.name: info for info in models(session)}
         self.budget = Budget(self.limits)
         self._turn = threading.BoundedSemaphore(1)
         self._kept: OrderedDict[str, np.ndarray] = OrderedDict()
@@ -247,6 +247,11 @@ def _field(request: Any, name: str) -> Any:
     if not isinstance(request, dict) or set(request) != {name}:
         raise VidgenError(f"A request must be a JSON object with the field {name!r}.")
     return request[name]
+
+
+def models(session: Any) -> list[ModelInfo]:
+    """List a session's models in the order of the page: the one that recipes name by default comes first."""
+    return sorted(session.models(), key=lambda info: (info.name != Recipe().model, info.name))
 
 
 def defaults(info: ModelInfo) -> dict[str, Any]:
