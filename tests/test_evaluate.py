@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from train import cards, evaluate, probes
+from train import cards, evaluate, probes, readers
 from train.data.folders import open_clips
 from train.data.pack import pack
+from train.data.sprites import CELLS_PER_CHARACTER, SpriteClips
 from train.mocogan import PRESETS
 from train.readers import SWAPS, open_reader, open_real
 from vidgen.checkpoint import save_model
@@ -62,6 +63,27 @@ def actions(tmp_path: Path) -> Path:
     return out
 
 
+class MadeUpSprites(SpriteClips):
+    """Characters of noise, so that no sheet is needed."""
+
+    def __init__(self, root: str, cache: Path, count: int = 1, split: str = "train", seed: int = 0) -> None:
+        assert (root, cache.name, count > 0, seed) == ("clone", "data", True, 0)
+        wear = {"hair": [], "torso": ["torso/plate/chest_male.png"], "feet": []}
+        legs = ["red", "teal", "white"] if split == "train" else ["red", "never seen"]
+        self.characters = [
+            {"body": ["body/male/dark.png"], "legs": [f"legs/pants/male/{colour}_pants_male.png"], **wear}
+            for colour in legs
+        ]
+        shape = (len(legs), CELLS_PER_CHARACTER, 64, 64, 3)
+        self.cells = np.random.default_rng(len(legs)).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.fixture
+def sprites(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "SpriteClips", MadeUpSprites)
+    monkeypatch.setattr(readers, "SpriteClips", MadeUpSprites)
+
+
 class TestProbes:
     def test_a_judge_is_trained_tested_on_others_and_written(self, actions: Path, tmp_path: Path) -> None:
         out = tmp_path / "probes" / "actions.safetensors"
@@ -71,6 +93,26 @@ class TestProbes:
         assert list(judge.config.heads) == ["category"]
         assert about["held_out"] == "contents p2"
         assert about["test"]["category"] > 0.8
+
+    @pytest.mark.usefixtures("sprites")
+    def test_a_judge_of_sprites_reads_what_they_wear(self, tmp_path: Path) -> None:
+        out, cache = tmp_path / "judge.safetensors", str(tmp_path / "data")
+        options = ["--data", "clone", "--cache", cache, "--steps", "2", "--batch", "4", "--test-clips", "9"]
+        assert probes.main(["sprites", *options, "--out", str(out)]) == 0
+        judge, about = load_judge(out)
+        assert about["known"]["legs"] == ["pants/red_pants", "pants/teal_pants", "pants/white_pants"]
+        assert about["known"]["torso"] == ["plate/chest"]
+        assert (judge.config.heads["category"], judge.config.heads["legs"]) == (20, 3)
+
+    @pytest.mark.usefixtures("sprites")
+    def test_targets_say_what_the_clip_shows(self, tmp_path: Path) -> None:
+        clips, targets = probes.sprites("clone", tmp_path / "data").test(np.random.default_rng(0), 12)
+        assert clips.shape == (12, 16, 64, 64, 3)
+        assert set(targets["legs"]) == {0, probes.UNKNOWN}
+        assert (targets["category"] == 4 * targets["action"] + targets["direction"]).all()
+        assert np.allclose(np.linalg.norm(targets["pose"], axis=-1), 1, atol=1e-5)
+        same_pose = np.isclose(targets["pose"], targets["pose"][:, :1], atol=1e-5).all(-1)
+        assert ((clips == clips[:, :1]).all((2, 3, 4)) == same_pose).all()
 
     def test_mistakes_are_told(
         self, actions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -97,6 +139,27 @@ class TestEvaluate:
         with Image.open(weights.with_suffix(".png")) as sheet:
             assert sheet.width >= cards.SHEET_MOTIONS * cards.SHEET_FRAMES * 64
             assert sheet.height >= cards.SHEET_CONTENTS * 64
+
+    @pytest.mark.usefixtures("sprites")
+    def test_a_judged_model_is_set_beside_real_clips(self, tmp_path: Path) -> None:
+        judge = tmp_path / "judge.safetensors"
+        data = ["--data", "clone", "--cache", str(tmp_path / "data")]
+        probes.main(
+            ["sprites", *data, "--steps", "2", "--batch", "4", "--test-clips", "9", "--out", str(judge)]
+        )
+        path = tmp_path / "people.safetensors"
+        model = MoCoGAN(MoCoGANConfig(base_width=4, num_labels=20))
+        about = {"data": "sprites", "categories": [str(i) for i in range(20)], "licence": "CC BY-SA 3.0"}
+        save_model(path, model.eval(), about | {"credit": "the artists"})
+        options = ["--judge", str(judge), "--samples", str(SAMPLES)]
+        assert evaluate.main(["--model", str(path), *data, *options]) == 0
+        card = path.with_suffix(".md").read_text()
+        assert "the artists" in card
+        assert "The file does not say how it was trained." in card
+        assert "--data clone --samples 6" in card
+        for figure in ("MCS", "FVD-c", "Nearest training clip"):
+            (row,) = [line for line in card.splitlines() if line.startswith(f"| {figure} |")]
+            assert row.split("|")[3].strip(), f"{figure} has no value of real clips"
 
     def test_the_table_repeats_the_card(self, weights: Path) -> None:
         evaluate.main(["--model", str(weights), "--samples", str(SAMPLES)])

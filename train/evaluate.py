@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,15 +41,21 @@ class Generated:
 
 
 def swap_set(
-    session: Session, recipe: Recipe, count: int, categories: int, rng: np.random.Generator
+    session: Session,
+    recipe: Recipe,
+    count: int,
+    categories: int,
+    rng: np.random.Generator,
+    names: Iterable[str] = tuple(SWAPS),
 ) -> Generated:
-    """Render the four sets of `SWAPS`: "base"; the same with only the "motion" (and category) drawn anew; the
-    same with only the "content" drawn anew; and independent "other" ones.
+    """Render sets of `SWAPS`: "base"; the same with only the "motion" (and category) drawn anew; the same
+    with only the "content" drawn anew; and independent "other" ones.
     """
     content, motion = rng.integers(MAX_SEED, size=(3, count)), rng.integers(MAX_SEED, size=(3, count))
     asked = rng.integers(max(categories, 1), size=(3, count))
     clips = {}
-    for name, (what, how) in SWAPS.items():
+    for name in names:
+        what, how = SWAPS[name]
         recipes = [
             recipe.replace(content_seed=int(c), motion_seed=int(m), category=int(k) if categories else None)
             for c, m, k in zip(content[what], motion[how], asked[how], strict=True)
@@ -122,7 +128,9 @@ def measure(
     rows: dict[str, list[float]] = {}
     for repetition in tqdm(range(SEEDS), unit="repetition"):
         rng = np.random.default_rng([seed + repetition, 0])
-        made = swap_set(session, recipe, samples, len(info.categories), rng)
+        made = swap_set(
+            session, recipe, samples, len(info.categories), rng, SWAPS if reader.content else ("base",)
+        )
         found = measure_clips(made.clips, reader, kind)
         if made.asked is not None:
             found["MCS"] = scores.accuracy(reader.factors(made.clips["base"])["category"], made.asked)
