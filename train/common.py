@@ -97,7 +97,8 @@ def _resume(trainer: Trainer, checkpoint: Path, options: dict[str, Any]) -> tupl
     try:
         saved = torch.load(checkpoint, weights_only=True)
     except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        raise VidgenError(f"{checkpoint} cannot be read; remove it to start anew ({type(error).__name__}).") from error
+        reason = type(error).__name__
+        raise VidgenError(f"{checkpoint} cannot be read; remove it to start anew ({reason}).") from error
     changed = [name for name, value in options.items() if saved["options"].get(name, value) != value]
     if changed:
         raise VidgenError(

@@ -79,6 +79,7 @@ class Options:
     redraw: float = 0.0  # weight of the error of redrawn real clips
     redraw_frames: int = 4
     references: int = 3  # frames from which the content is inferred
+    pool_content: bool = True  # infer content from the strongest features anywhere, too
     kl: float = 0.0  # weight of the inferred codes' distance from N(0, I), in nats
     # steps without it: a price from the start would silence the motion before it is drawn
     kl_start: int = 700
@@ -154,7 +155,7 @@ class MoCoGANTrainer:
             "d_video": self.d_video,
         }
         if o.redraw:
-            self.q_content = self._place(ContentPosterior(o.size, 3, o.content_dim))
+            self.q_content = self._place(ContentPosterior(o.size, 3, o.content_dim, pooled=o.pool_content))
             self.q_motion = self._place(MotionPosterior(o.size, 3, o.motion_dim, labels))
             self.parts |= {"q_content": self.q_content, "q_motion": self.q_motion}
         self.average = EMA(self.g, o.ema)

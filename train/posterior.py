@@ -18,21 +18,31 @@ def _down(before: int, after: int) -> nn.Sequential:
 
 
 class ContentPosterior(nn.Module):
-    """q(z_C | frames): frames [n, f, c, h, w] -> mean and log variance, [n, d_C] each."""
+    """q(z_C | frames): frames [n, f, c, h, w] -> mean and log variance, [n, d_C] each.
 
-    def __init__(self, size: int, channels: int, content_dim: int, width: int = 32) -> None:
+    pooled: the strongest response of every feature, wherever in the frame, joins in. Without it a subject
+    that moves about the frame hides its colour behind its position.
+    """
+
+    def __init__(
+        self, size: int, channels: int, content_dim: int, width: int = 32, pooled: bool = True
+    ) -> None:
         super().__init__()
+        self.pooled = pooled
         widths = [channels]
         while size > 4:
             widths.append(width if len(widths) == 1 else min(widths[-1] * 2, width * 8))
             size //= 2
         self.body = nn.Sequential(*(_down(a, b) for a, b in zip(widths, widths[1:], strict=False)))
-        self.head = nn.Linear(widths[-1] * 16, 2 * content_dim)
+        self.head = nn.Linear(widths[-1] * 16 + (sum(widths[1:]) if pooled else 0), 2 * content_dim)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.body(rearrange(frames, "n f c h w -> (n f) c h w")).flatten(1)
-        merged = reduce(features.float(), "(n f) d -> n d", "mean", n=len(frames))
-        return _moments(self.head(merged))
+        x, n, strongest = rearrange(frames, "n f c h w -> (n f) c h w"), len(frames), []
+        for level in self.body:
+            x = level(x)
+            strongest.append(reduce(x.float(), "(n f) c h w -> n c", "max", n=n))
+        merged = reduce(x.flatten(1).float(), "(n f) d -> n d", "mean", n=n)
+        return _moments(self.head(torch.cat([merged, *strongest], 1) if self.pooled else merged))
 
 
 class MotionPosterior(nn.Module):
@@ -52,9 +62,7 @@ class MotionPosterior(nn.Module):
 
     def forward(self, clip: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
         small = F.adaptive_avg_pool2d(rearrange(clip, "n t c h w -> (n t) c h w"), self.side)
-        seen = rearrange(
-            self.squeeze(self.body(small).flatten(1)), "(n t) d -> n t d", n=len(clip)
-        ).float()
+        seen = rearrange(self.squeeze(self.body(small).flatten(1)), "(n t) d -> n t d", n=len(clip)).float()
         features = seen
         if self.num_labels:
             assert label is not None
