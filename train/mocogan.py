@@ -121,9 +121,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "bfloat16": True,
         "decay": 0.2,
         "redraw": 40.0,
-        "kl": 0.002,
+        "kl": 0.01,
         "features": 4.0,
-        "warm_up": 1600,
+        "warm_up": 2000,
     },
 }
 

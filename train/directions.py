@@ -1,0 +1,106 @@
+"""Find and name a model's content directions: `python -m train.directions --model FILE [--names
+a,b,c,d,e,f]`.
+
+The directions are the eigenvectors of E[J^T J], J the change of the picture with the content: the principal
+components of what content can do, strongest first (six for the sliders, two for the drag pad). They are
+written into the weights file, and a sheet beside the run shows each from -2.5 to 2.5 on three contents, for a
+person to name them by eye. A name may begin with "-" to turn its direction round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange, repeat
+from PIL import Image
+from torch import Tensor
+
+from vidgen import sampling
+from vidgen.checkpoint import load_model, save_model
+from vidgen.errors import VidgenError
+from vidgen.recipe import DIRECTIONS, Recipe
+from vidgen.video_io import tile
+
+COUNT = DIRECTIONS + 2
+REACH = (-2.5, -1.25, 0.0, 1.25, 2.5)
+
+
+@torch.no_grad()
+def principal_changes(model: torch.nn.Module, contents: int = 48, step: float = 0.5) -> Tensor:
+    """Give the `COUNT` directions of content that change the picture most: [COUNT, d], unit length, strongest
+    first.
+
+    J by central differences at random contents, with random motions and categories.
+    """
+    dim = model.content_dim
+    total = torch.zeros(dim, dim, dtype=torch.float64)
+    moves = step * torch.cat([torch.eye(dim), -torch.eye(dim)])
+    for seed in range(contents):
+        recipe = Recipe(content_seed=seed, motion_seed=seed, frames=1)
+        codes = sampling.codes([recipe], model, torch.zeros(COUNT, dim), 1.0)
+        latent = repeat(
+            model.latents(codes.content, codes.motion, codes.times, codes.label), "1 1 d -> n d", n=2 * dim
+        )
+        moved = torch.cat([latent[:, :dim] + moves, latent[:, dim:]], 1)
+        plus, minus = model.image(rearrange(moved, "n d -> n d 1 1")).flatten(1).double().split(dim)
+        jacobian = (plus - minus) / (2 * step)
+        total += jacobian @ jacobian.T
+    vectors = torch.linalg.eigh(total).eigenvectors.flip(1).T[:COUNT]
+    strongest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
+    return (vectors * strongest.sign()).float()
+
+
+def sheet(model: torch.nn.Module, directions: Tensor, seeds: tuple[int, ...] = (1, 2, 3)) -> np.ndarray:
+    """Draw a row for each direction: for each content, the picture along it; uint8 [h, w, 3]."""
+    renderer, frame = sampling.Renderer(model), []
+    for index in range(len(directions)):
+        for seed, reach in ((seed, reach) for seed in seeds for reach in REACH):
+            moved = [0.0] * COUNT
+            moved[index] = reach
+            recipe = Recipe(
+                content_seed=seed,
+                motion_seed=0,
+                directions=tuple(moved[:DIRECTIONS]),
+                pad=tuple(moved[DIRECTIONS:]),
+                category=min(10, model.num_labels - 1)
+                if model.num_labels
+                else None,  # sprites: walking south
+                frames=1,
+            )
+            frame.append(renderer.clips(sampling.codes([recipe], model, directions, 1.0))[0])
+    rows = rearrange(np.stack(frame), "(row column) t h w c -> row column t h w c", row=len(directions))
+    return tile(rows)[0]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the directions, and their names where given, into the weights file."""
+    parser = argparse.ArgumentParser(prog="python -m train.directions", description=__doc__.split("\n")[0])
+    parser.add_argument("--model", required=True, type=Path)
+    parser.add_argument("--names", help=f"{DIRECTIONS} names, strongest direction first, separated by commas")
+    parser.add_argument("--sheet", type=Path, help="PNG to look at (default: beside the weights file)")
+    args = parser.parse_args(argv)
+    try:
+        model, about, extra = load_model(args.model)
+        names = args.names.split(",") if args.names else None
+        if names and len(names) != DIRECTIONS:
+            raise VidgenError(f"--names has {len(names)} names; give {DIRECTIONS}, separated by commas.")
+        directions = principal_changes(model)
+        if names:
+            turned = torch.tensor([-1.0 if name.startswith("-") else 1.0 for name in names] + [1.0, 1.0])
+            directions = directions * turned[:, None]
+            about["direction_names"] = [name.strip().removeprefix("-") for name in names]
+        save_model(args.model, model, about, {**extra, "directions": directions})
+        picture = args.sheet or args.model.with_name(f"{args.model.stem}-directions.png")
+        Image.fromarray(sheet(model, directions)).save(picture)
+    except VidgenError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
