@@ -93,6 +93,7 @@ class TestProbes:
         assert list(judge.config.heads) == ["category"]
         assert about["held_out"] == "contents p2"
         assert about["test"]["category"] > 0.8
+        assert "p2" in out.with_suffix(".md").read_text()
 
     @pytest.mark.usefixtures("sprites")
     def test_a_judge_of_sprites_reads_what_they_wear(self, tmp_path: Path) -> None:

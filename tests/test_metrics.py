@@ -23,6 +23,7 @@ from vidgen.metrics.features import (
     to_video,
 )
 
+ROOT = Path(__file__).parents[1]
 RNG_SEED = 7
 TINY = JudgeConfig(
     size=16,
@@ -278,6 +279,16 @@ class TestJudge:
     def test_a_frame_size_that_does_not_fit_is_named(self) -> None:
         with pytest.raises(VidgenError, match="frame size is 60"):
             JudgeConfig(size=60)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "weights" / "probes").glob("*.safetensors")), ids=lambda p: p.stem
+)
+def test_shipped_judges_are_good_and_have_a_card(path: Path) -> None:
+    judge, about = load_judge(path)
+    assert about["test"]["category"] > 0.95
+    assert judge.logits(torch.zeros(1, 16, 3, 64, 64)).shape == (1, len(about["categories"]))
+    assert f"{about['test']['category']:.3f}" in path.with_suffix(".md").read_text()
 
 
 class TestLoadJudge:

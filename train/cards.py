@@ -98,7 +98,7 @@ class Figures:
     def text(self, name: str) -> str:
         """Format a figure as mean ± standard deviation over the repetitions."""
         pattern, values = self._pattern(name), np.array(self.values[name])
-        if not np.isfinite(values).all():
+        if len(values) < 2 or not np.isfinite(values).all():
             return "none: its clips do not differ"
         return f"{pattern.format(values.mean())} ± {pattern.format(values.std(ddof=1))}"
 

@@ -31,7 +31,7 @@ from train.cards import write_whole
 from train.data.pack import Pack
 from train.data.sprites import SpriteClips
 from vidgen.errors import VidgenError
-from vidgen.metrics.features import FORMAT, Judge, JudgeConfig, read_factors, to_video
+from vidgen.metrics.features import FORMAT, Judge, JudgeConfig, load_judge, read_factors, to_video
 
 LENGTH = 16  # frames of a clip
 TEST_CLIPS = 2048
@@ -232,8 +232,39 @@ def make(args: argparse.Namespace, out: Path) -> None:
     }
     metadata = {"format": FORMAT, "config": json.dumps(asdict(task.config)), "about": json.dumps(about)}
     write_whole(out, save(half, metadata))
+    write_whole(out.with_suffix(".md"), card(out).encode())
     lines = [f"{name:12} {value:.3f}" for name, value in about["test"].items()]
     sys.stdout.write("\n".join([f"{out}, on {args.test_clips} test clips:", *lines, ""]))
+
+
+def card(path: Path) -> str:
+    """Word a judge's card from what its file says."""
+    judge, about = load_judge(path)
+    rows = [
+        f"| {name} | {_kind(judge.config, name)} | {value:.3f} |" for name, value in about["test"].items()
+    ]
+    return f"""# Judge of {about["dataset"]}
+
+A network of {sum(p.numel() for p in judge.parameters()):,} parameters that judges clips of 16 frames at
+{judge.config.size} px (`vidgen/metrics/features.py`). It is for measuring models of these data, and of no
+other use.
+
+- Trained on real clips of the training split, {about["steps"]} steps in {about["minutes"]} minutes on
+  {about["hardware"]}, revision {about["revision"]}, by `python -m train.probes {about["dataset"]}`.
+- Tested on {about["test_clips"]} real clips of what is held out ({about["held_out"]}):
+
+| output | kind | accuracy (values: mean error) |
+|---|---|---|
+{chr(10).join(rows)}
+
+Licence: {about["licence"]}. {about.get("credit", "")}
+"""
+
+
+def _kind(config: JudgeConfig, name: str) -> str:
+    return (
+        f"{config.heads[name]} classes" if name in config.heads else f"{config.values[name]} values a frame"
+    )
 
 
 if __name__ == "__main__":
