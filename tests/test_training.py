@@ -252,3 +252,7 @@ def test_the_bench_times_both_steps() -> None:
     found = bench.measure(options, repeats=1)
     assert found["literal_s"] > 0
     assert found["ratio"] == pytest.approx(found["literal_s"] / found["ours_s"], rel=0.2)
+
+
+def test_the_bench_counts_batches(source: ShapeSource) -> None:
+    assert bench.reading(source, Options(**{**PRESETS["paper"], **TINY}), seconds=0.05) > 1

@@ -14,6 +14,7 @@ import dataclasses
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from einops import rearrange
 
 from train import losses
 from train.common import hardware
-from train.data.sources import Batch, ShapeSource
+from train.data.sources import Batch, ShapeSource, Source, open_source
 from train.mocogan import PRESETS, MoCoGANTrainer, Options
 
 
@@ -112,6 +113,17 @@ def measure(options: Options, repeats: int = 3) -> dict[str, Any]:
     }
 
 
+def reading(source: Source, options: Options, seconds: float = 2.0) -> float:
+    """Count the batches that a source gives in a second."""
+    rng, done = np.random.default_rng(0), 0
+    source.batch(rng, options.batch, options.length, options.references)  # maps the pack
+    started = time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        source.batch(rng, options.batch, options.length, options.references)
+        done += 1
+    return done / (time.perf_counter() - started)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print the timings."""
     parser = argparse.ArgumentParser(prog="python -m train.bench", description=__doc__.split("\n")[0])
@@ -119,16 +131,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--data", help="also time reading from this data, as in train.mocogan")
+    parser.add_argument("--cache", type=Path, default=Path("runs/data"), help="where packed data goes")
     args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
-    found = measure(Options(**{**PRESETS["paper"], "batch": args.batch}), args.repeats)
-    text = (
-        json.dumps(found)
-        if args.json
-        else f"literal {found['literal_s']} s, ours {found['ours_s']} s: {found['ratio']} times as fast "
-        f"(batch {found['batch']}, {found['hardware']})"
-    )
+    options = Options(**{**PRESETS["paper"], "batch": args.batch})
+    found = {}
+    if args.data:
+        source = open_source(args.data, args.cache, size=options.size, length=options.length, stride=1)
+        found["batches_read_per_s"] = round(reading(source, options), 1)
+    found |= measure(options, args.repeats)
+    text = json.dumps(found) if args.json else "\n".join(f"{name:20}{value}" for name, value in found.items())
     sys.stdout.write(text + "\n")
     return 0
 
