@@ -77,9 +77,12 @@ def test_rates_follow_the_schedule(source: ShapeSource) -> None:
     assert rates[4] < 0.05 * t.o.lr_g
 
 
-def test_kl_weight_rises(source: ShapeSource) -> None:
-    t = trainer(source, kl=0.5, kl_start=10, kl_full=20)
-    assert [t.kl_weight(index) for index in (0, 10, 15, 20, 99)] == [0, 0, 0.25, 0.5, 0.5]
+def test_kl_weights_rise(source: ShapeSource) -> None:
+    t = trainer(source, kl=0.5, kl_start=10, kl_full=20, innovation=3.0, innovation_full=40)
+    weights = [t.kl_weights(index) for index in (0, 10, 15, 20, 30, 99)]
+    assert [each["kl_content"] for each in weights] == [0, 0, 0.25, 0.5, 0.5, 0.5]
+    assert [each["kl_start"] for each in weights] == [0, 0, 0.25, 0.5, 0.5, 0.5]
+    assert [each["kl_steps"] for each in weights] == [0, 0, 0.25, 0.5, 1.0, 1.5]
 
 
 def test_unlabelled_categories_still_teach_q(source: ShapeSource) -> None:
@@ -97,7 +100,7 @@ def test_generator_step_leaves_the_discriminators(source: ShapeSource) -> None:
     t = trainer(source)
     batch = source.batch(np.random.default_rng(0), 3, 16, 3)
     before = weights(t.d_image), weights(t.d_video)
-    t.update_g(t.generate(batch, True), True, 0.1)
+    t.update_g(t.generate(batch, True), True, t.kl_weights(9999))
     assert torch.equal(before[0], weights(t.d_image))
     assert torch.equal(before[1], weights(t.d_video))
     assert all(p.requires_grad for p in t.d_video.parameters())

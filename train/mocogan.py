@@ -84,6 +84,10 @@ class Options:
     # steps without it: a price from the start would silence the motion before it is drawn
     kl_start: int = 700
     kl_full: int = 1500  # step from which it is charged in full, so that the path learns to run by itself
+    innovation: float = (
+        10.0  # price of the noise along the clip against that of h_0, so that the path runs by itself
+    )
+    innovation_full: int = 2500  # step at which that price is reached, from 1 at kl_full
     features: float = 0.0  # weight of D_I's feature distance between real and redrawn frames
     warm_up: int = 0  # steps with the redrawing alone, before the discriminators join
     lr_warm: float = 1e-3
@@ -187,10 +191,12 @@ class MoCoGANTrainer:
         for group in self.opt_d.param_groups:
             group["lr"] = o.lr_d * fall
 
-    def kl_weight(self, index: int) -> float:
-        """Give the weight of the inferred codes' distance from N(0, I) at step `index`."""
-        rise = (index - self.o.kl_start) / max(self.o.kl_full - self.o.kl_start, 1)
-        return self.o.kl * min(max(rise, 0.0), 1.0)
+    def kl_weights(self, index: int) -> dict[str, float]:
+        """Give the weights of the inferred codes' distances from N(0, I) at step `index`."""
+        o = self.o
+        weight = o.kl * _rise(index, o.kl_start, o.kl_full)
+        steps = 1 + (o.innovation - 1) * _rise(index, o.kl_full, o.innovation_full)
+        return {"kl_content": weight, "kl_start": weight, "kl_steps": weight * steps}
 
     def step(self, index: int) -> dict[str, float]:
         """Train one step; returns the losses."""
@@ -202,7 +208,7 @@ class MoCoGANTrainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.o.bfloat16):
             made = self.generate(batch, adversarial)
             log = self.update_d(batch, made) if adversarial else {}
-            log |= self.update_g(made, adversarial, self.kl_weight(index))
+            log |= self.update_g(made, adversarial, self.kl_weights(index))
         self.average.update(self.g, index)
         return log
 
@@ -221,7 +227,11 @@ class MoCoGANTrainer:
             picks = torch.rand(n, o.length, device=self.device).argsort(1)[:, : o.redraw_frames]
             content, motion = self.q_content(batch.references), self.q_motion(batch.video, batch.label)
             latents.append(self._latents(draw(*content), draw(*motion), picks.float(), batch.label))
-            made["kl"] = losses.kl_to_normal(*content), losses.kl_to_normal(*motion)
+            made["kl"] = {
+                "kl_content": losses.kl_to_normal(*content),
+                "kl_start": losses.kl_to_normal(*(part[:, :1] for part in motion)),
+                "kl_steps": losses.kl_to_normal(*(part[:, 1:] for part in motion)),
+            }
             made["still"] = batch.video.mean(1, keepdim=True)
             made["wanted"] = batch.video[torch.arange(n, device=self.device)[:, None], picks]
         frames = self.g.image(
@@ -269,7 +279,7 @@ class MoCoGANTrainer:
         self.opt_d.step()
         return log
 
-    def update_g(self, made: dict[str, Any], adversarial: bool, kl: float) -> dict[str, float]:
+    def update_g(self, made: dict[str, Any], adversarial: bool, prices: dict[str, float]) -> dict[str, float]:
         """Update G_I, R_M and the inference networks; Q learns along where it has no labelled clips
         (InfoGAN).
         """
@@ -290,8 +300,9 @@ class MoCoGANTrainer:
                 loss, log = loss + o.category_weight * asked, log | {"q_fake": asked.item()}
         if o.redraw:
             error = losses.redraw_error(made["redrawn"].float(), made["wanted"], made["still"])
-            loss, log = loss + o.redraw * error + kl * sum(made["kl"]), log | {"redraw": error.item()}
-            log |= {"kl_content": made["kl"][0].item(), "kl_motion": made["kl"][1].item()}
+            distance = sum(prices[name] * value for name, value in made["kl"].items())
+            loss, log = loss + o.redraw * error + distance, log | {"redraw": error.item()}
+            log |= {name: value.item() for name, value in made["kl"].items()}
             if adversarial and o.features:
                 pair = [
                     self._layout(rearrange(made[key], "n f c h w -> (n f) c h w"))
@@ -359,6 +370,11 @@ class MoCoGANTrainer:
         Image.fromarray(((sheet + 1) * 127.5).round().byte().cpu().numpy()).save(
             folder / f"samples-{index:06d}.png"
         )
+
+
+def _rise(index: int, first: int, last: int) -> float:
+    """Go from 0 at step `first` to 1 at step `last`."""
+    return min(max((index - first) / max(last - first, 1), 0.0), 1.0)
 
 
 def discriminators(options: Options, labels: int) -> tuple[Discriminator, Discriminator]:
