@@ -1,0 +1,53 @@
+"""Content directions: orthonormal, strongest first, written into the weights file with their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from train.directions import COUNT, main, principal_changes
+from vidgen.checkpoint import load_model, save_model
+from vidgen.models.mocogan import MoCoGAN, MoCoGANConfig
+from vidgen.session import Session
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    model = MoCoGAN(
+        MoCoGANConfig(
+            32, content_dim=10, motion_dim=4, state_dim=5, base_width=8, clip_length=4, modulate=True
+        )
+    )
+    with torch.no_grad():  # content entry 3 is by far the loudest
+        model.image.first.weight[3].mul_(50)
+    save_model(tmp_path / "tiny.safetensors", model, {"title": "Tiny", "licence": "MIT"})
+    return tmp_path / "tiny.safetensors"
+
+
+def test_directions_are_orthonormal_and_strongest_first(path: Path) -> None:
+    model, _, _ = load_model(path)
+    found = principal_changes(model, contents=8)
+    assert found.shape == (COUNT, 10)
+    torch.testing.assert_close(found @ found.T, torch.eye(COUNT), atol=1e-5, rtol=0)
+    assert found[0].abs().argmax() == 3
+
+
+def test_names_are_written_and_a_minus_turns(path: Path) -> None:
+    assert main(["--model", str(path), "--names", "a,b,c,d,e,f"]) == 0
+    first = load_model(path)[2]["directions"]
+    assert Session(path.parent).info("tiny").direction_names == ["a", "b", "c", "d", "e", "f"]
+    assert main(["--model", str(path), "--names=-a,b,c,d,e,f"]) == 0
+    second = load_model(path)[2]["directions"]
+    torch.testing.assert_close(second[0], -first[0])
+    torch.testing.assert_close(second[1:], first[1:])
+    assert (path.parent / "tiny-directions.png").stat().st_size > 100
+
+
+def test_wrong_number_of_names(path: Path, capsys: pytest.CaptureFixture) -> None:
+    before = path.read_bytes()
+    assert main(["--model", str(path), "--names", "a,b"]) == 2
+    assert "give 6" in capsys.readouterr().err
+    assert path.read_bytes() == before
