@@ -93,7 +93,7 @@ class MotionPath(nn.Module):
             torch.no_grad()
         ):  # PyTorch's small start leaves the path a fifth of the content's size, and unheard
             self.gru.weight_ih_l0.mul_(3)
-            self.gru.bias_ih_l0[state_dim : 2 * state_dim].fill_(-1)  # follow the input rather than the past
+            self.gru.bias_ih_l0[state_dim : 2 * state_dim].fill_(1.5)  # remember: motion goes on by itself
 
     def forward(self, motion: Tensor, label: Tensor | None) -> Tensor:
         """Walk the path: motion [n, l, d], label [n, l - 1] or None -> [n, l - 1, d_M]."""
