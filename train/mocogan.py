@@ -84,9 +84,8 @@ class Options:
     # steps without it: a price from the start would silence the motion before it is drawn
     kl_start: int = 300
     kl_full: int = 600  # step from which it is charged in full, so that the path learns to run by itself
-    innovation: float = (
-        10.0  # price of the noise along the clip against that of h_0, so that the path runs by itself
-    )
+    # price of the noise along the clip against that of h_0: high, so that the path runs by itself
+    innovation: float = 40.0
     innovation_full: int = 900  # step at which that price is reached, from 1 at kl_full
     features: float = 0.0  # weight of D_I's feature distance between real and redrawn frames
     warm_up: int = 0  # steps with the redrawing alone, before the discriminators join

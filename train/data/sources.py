@@ -187,7 +187,8 @@ def open_source(path: str, cache: Path, *, size: int, length: int, stride: int) 
     pack = Pack(path, "train")
     if pack.size != size:
         raise VidgenError(
-            f"{path} holds frames of {pack.size} px; prepare it with --size {size} or train with --size {pack.size}."
+            f"{path} holds frames of {pack.size} px; prepare it with --size {size} "
+            f"or train with --size {pack.size}."
         )
     described = Path(path).with_suffix(".json")
     about = (
