@@ -149,6 +149,9 @@ def test_another_option_does_not_resume(tmp_path: Path, capsys: pytest.CaptureFi
     assert run(tmp_path / "run", "--steps=1") == 0
     assert run(tmp_path / "run", "--steps=1", "--kl=0.5") == 2
     assert "another kl" in capsys.readouterr().err
+    assert run(tmp_path / "run", "--steps=2", "--kl=0.5", "--revise") == 0
+    _, about, _ = load_model(tmp_path / "run" / "model.safetensors")
+    assert about["card"]["changes"] == [{"step": 1, "options": {"steps": [1, 2], "kl": [0.01, 0.5]}}]
 
 
 def test_exported_weights_say_how_they_were_made(tmp_path: Path) -> None:

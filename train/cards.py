@@ -177,7 +177,18 @@ def _training(card: dict[str, Any]) -> str:
     return (
         f"## Training\n\nPreset `{card['preset']}`, {card['steps']:,} steps in {card['hours']} hours on "
         f"{card['hardware']}, revision {card['revision']}:\n\n```bash\n{_train_command(card)}\n```"
+        f"{_changes(card)}"
     )
+
+
+def _changes(card: dict[str, Any]) -> str:
+    """Say what was changed while training went on: the command above has the last values."""
+    lines = [
+        f"- at step {change['step']:,}: "
+        + ", ".join(f"{name} {old} to {new}" for name, (old, new) in change["options"].items())
+        for change in card.get("changes", [])
+    ]
+    return "\n\nOptions changed on the way (`--revise`):\n\n" + "\n".join(lines) if lines else ""
 
 
 def _train_command(card: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ import pickle
 import platform
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +22,16 @@ import torch
 from tqdm import tqdm
 
 from vidgen.errors import VidgenError
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run took: hours in all, and the options changed on the way ({"step", "options": {name: [old,
+    new]}}).
+    """
+
+    hours: float
+    changes: list[dict[str, Any]]
 
 
 class Trainer(Protocol):
@@ -55,15 +66,17 @@ def run(
     save_every: int = 500,
     sample_every: int = 500,
     log_every: int = 20,
-) -> float:
-    """Train to `steps`, resuming from `out` when it holds a run of the same options. Returns the hours
-    trained in all.
+    revise: bool = False,
+) -> Record:
+    """Train to `steps`, resuming from `out` when it holds a run of the same options.
+
+    revise: resume with other options too; each change is kept in the record.
     """
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "state.pt"
-    first, seconds = 0, 0.0
+    first, seconds, changes = 0, 0.0, []
     if checkpoint.exists():
-        first, seconds = _resume(trainer, checkpoint, options)
+        first, seconds, changes = _resume(trainer, checkpoint, options, revise)
     (out / "options.json").write_text(json.dumps(options, indent=1))
     bar = tqdm(
         range(first, steps), initial=first, total=steps, unit="step", dynamic_ncols=True, mininterval=5
@@ -86,27 +99,30 @@ def run(
                 trainer.sample(out, index + 1)
             if (index + 1) % save_every == 0 or index + 1 == steps:
                 spent = seconds + time.monotonic() - started
-                save_state(
-                    checkpoint,
-                    {"step": index + 1, "seconds": spent, "options": options, "trainer": trainer.state()},
-                )
-    return (seconds + time.monotonic() - started) / 3600
+                own = {"step": index + 1, "seconds": spent, "options": options, "changes": changes}
+                save_state(checkpoint, {**own, "trainer": trainer.state()})
+    return Record((seconds + time.monotonic() - started) / 3600, changes)
 
 
-def _resume(trainer: Trainer, checkpoint: Path, options: dict[str, Any]) -> tuple[int, float]:
+def _resume(
+    trainer: Trainer, checkpoint: Path, options: dict[str, Any], revise: bool
+) -> tuple[int, float, list[dict[str, Any]]]:
     try:
         saved = torch.load(checkpoint, weights_only=True)
     except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         reason = type(error).__name__
         raise VidgenError(f"{checkpoint} cannot be read; remove it to start anew ({reason}).") from error
-    changed = [name for name, value in options.items() if saved["options"].get(name, value) != value]
-    if changed:
+    old = saved["options"]
+    changed = {name: [old[name], new] for name, new in options.items() if old.get(name, new) != new}
+    if changed and not revise:
+        name, (was, _) = next(iter(changed.items()))
         raise VidgenError(
-            f"{checkpoint.parent} holds a run with another {changed[0]} ({saved['options'][changed[0]]}); "
-            "choose another --out or the same options."
+            f"{checkpoint.parent} holds a run with another {name} ({was}); "
+            "choose another --out, the same options, or --revise to go on with the new ones."
         )
     trainer.load(saved["trainer"])
-    return saved["step"], saved["seconds"]
+    changes = saved.get("changes", []) + ([{"step": saved["step"], "options": changed}] if changed else [])
+    return saved["step"], saved["seconds"], changes
 
 
 def _watch(means: dict[str, float], index: int) -> None:

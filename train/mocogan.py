@@ -417,7 +417,9 @@ def settle_norms(trainer: MoCoGANTrainer, batches: int = 20) -> None:
         norm.momentum = 0.1
 
 
-def export(trainer: MoCoGANTrainer, path: Path, options: dict[str, Any], steps: int, hours: float) -> None:
+def export(
+    trainer: MoCoGANTrainer, path: Path, options: dict[str, Any], steps: int, record: common.Record
+) -> None:
     """Write the averaged generator as a weights file."""
     settle_norms(trainer)
     card = {
@@ -425,7 +427,8 @@ def export(trainer: MoCoGANTrainer, path: Path, options: dict[str, Any], steps: 
         "options": dataclasses.asdict(trainer.o),
         "data": options["data"],
         "steps": steps,
-        "hours": round(hours, 2),
+        "hours": round(record.hours, 2),
+        "changes": record.changes,
         "hardware": common.hardware(),
         "revision": common.revision(),
         "parameters": sum(p.numel() for p in trainer.g.parameters()),
@@ -447,6 +450,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
     parser.add_argument("--cache", type=Path, default=None, help="where packed data goes (default: OUT/data)")
     parser.add_argument("--save-every", type=int, default=500)
     parser.add_argument("--sample-every", type=int, default=500)
+    parser.add_argument("--revise", action="store_true", help="resume a run although options changed")
     for field in dataclasses.fields(Options):
         kind = {"bool": lambda text: text.lower() in ("1", "true", "yes"), "int": int, "float": float}.get(
             str(field.type), str
@@ -482,15 +486,16 @@ def main(argv: list[str] | None = None) -> int:
             **dataclasses.asdict(options),
         }
         stepper = Scheduled(trainer, args.steps)
-        hours = common.run(
+        record = common.run(
             stepper,
             args.out,
             args.steps,
             settings,
             save_every=args.save_every,
             sample_every=args.sample_every,
+            revise=args.revise,
         )
-        export(trainer, args.out / "model.safetensors", settings, args.steps, hours)
+        export(trainer, args.out / "model.safetensors", settings, args.steps, record)
     except VidgenError as error:
         sys.stderr.write(f"{error}\n")
         return 2
