@@ -210,9 +210,9 @@ def category_radios(controls: dict[str, Any], axes: list[dict], first: str, seco
 def clip_card(controls: dict[str, Any], info: dict) -> None:
     """Lay out the clip's length, rate and, where the model has it, truncation."""
     with gr.Group(elem_classes="vg-card"), gr.Row():
-        trained = info["clip_length"]
-        controls["frames"] = slider("frames", info["defaults"]["frames"], 1, info=f"({trained})")
-        controls["fps"] = slider("fps", info["fps"], 1)
+        trained, usual = info["clip_length"], info["defaults"]
+        controls["frames"] = slider("frames", usual["frames"], 1, info=f"({trained})", min_width=230)
+        controls["fps"] = slider("fps", info["fps"], 1, min_width=230)
         controls["truncation"] = slider("truncation", 1, 0.05, visible=info["truncation"])
 
 
@@ -449,22 +449,30 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def serve(blocks: gr.Blocks, host: str | None = None, port: int | None = None) -> None:
+    """Start serving in a thread; `blocks.local_url` is the address then."""
+    style = {"theme": theme(), "css": asset("style.css"), "i18n": i18n}
+    try:
+        blocks.launch(server_name=host, server_port=port, prevent_thread_lock=True, **style, **LAUNCH)
+    except ValueError:
+        # Gradio's check of its own address waits three seconds; on a loaded machine the server is only late.
+        if not blocks.is_running:
+            raise
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve the app until interrupted; exit code 2 after a mistake on the command line."""
     chosen = options(argv)
     session = web.LateSession(chosen.weights)
     try:
-        app = build_app(session)
-        style = {"theme": theme(), "css": asset("style.css"), "i18n": i18n}
-        app.launch(
-            server_name=chosen.host, server_port=chosen.port, prevent_thread_lock=True, **style, **LAUNCH
-        )
+        blocks = build_app(session)
+        serve(blocks, chosen.host, chosen.port)
     except (VidgenError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     first = Recipe.from_dict(web.defaults(web.models(session)[0]))
     threading.Thread(target=session.warm, args=(first,), daemon=True).start()
-    app.block_thread()
+    blocks.block_thread()
     return 0
 
 

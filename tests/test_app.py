@@ -333,8 +333,8 @@ def test_building_launches_nothing_and_needs_no_torch() -> None:
 @pytest.fixture(scope="module")
 def remote() -> Iterator[Client]:
     blocks = app.build_app(FakeSession())
-    _, url, _ = blocks.launch(prevent_thread_lock=True, quiet=True, **app.LAUNCH)
-    yield Client(url, verbose=False)
+    app.serve(blocks)
+    yield Client(blocks.local_url, verbose=False)
     blocks.close(verbose=False)
 
 

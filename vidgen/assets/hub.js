@@ -7,6 +7,7 @@ vidgen.setUp = (props) => {
   vidgen.names = props.names; // of the controls, in the order in which they come and go
   vidgen.ranges = props.ranges;
   vidgen.plain = props.plain; // a recipe with nothing set
+  vidgen.arrival = new URLSearchParams(location.search); // the board reads its share later, when its tab is opened
   const language = (navigator.language || 'en').slice(0, 2);
   vidgen.words = { ...props.words.en, ...(props.words[language] || {}) };
 };
@@ -64,6 +65,7 @@ vidgen.toAddress = (recipe) => {
     if (always || String(recipe[name]) !== String(usual[name])) query.set(key, recipe[name] ?? '');
   }
   if (vidgen.boardAddress) vidgen.boardAddress(query);
+  else for (const key of ['board', 'rows', 'columns']) if (vidgen.arrival.has(key)) query.set(key, vidgen.arrival.get(key));
   return '?' + query.toString().replaceAll('%2C', ',');
 };
 

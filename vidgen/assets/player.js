@@ -210,6 +210,10 @@ vidgen.mountStage = (element, props, server, trigger) => {
   vidgen.listeners.push((recipe) => { wanted = recipe; chips(); live.request(recipe); });
   vidgen.adopt(vidgen.fromAddress(location.search));
   // The page may not listen yet: ask again until the controls have been set once.
-  const insist = setInterval(() => (vidgen.adopted ? clearInterval(insist) : trigger('adopt')), 300);
+  const insist = setInterval(() => {
+    if (!vidgen.adopted) { trigger('adopt'); return; }
+    clearInterval(insist);
+    if (vidgen.arrival.has('board')) document.querySelectorAll('#tabs [role=tab]')[1]?.click();
+  }, 300);
   window.addEventListener('popstate', () => vidgen.adopt(vidgen.fromAddress(location.search)));
 };

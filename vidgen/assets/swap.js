@@ -19,15 +19,14 @@ vidgen.mountBoard = (element, server, trigger) => {
   const readSeeds = (text) => (text || '').split('.').map(Number)
     .filter((seed) => Number.isInteger(seed) && seed >= 0 && seed < 2 ** 31).slice(0, 8)
     .map((seed) => ({ seed, locked: false, pinned: false }));
-  const query = new URLSearchParams(location.search);
+  const query = vidgen.arrival;
   for (const name of ['rows', 'columns']) {
     const given = readSeeds(query.get(name));
     if (given.length >= 2) state[name] = given;
   }
   if (MODES.includes(query.get('board'))) state.mode = query.get('board');
   vidgen.boardAddress = (wish) => {
-    if (!visible && !query.has('board')) return; // only what the visitor has seen
-    wish.set('board', state.mode);
+    if (visible) wish.set('board', state.mode); // its presence opens the Swap tab
     for (const name of ['rows', 'columns']) wish.set(name, state[name].map((line) => line.seed).join('.'));
   };
 
@@ -249,6 +248,6 @@ vidgen.mountBoard = (element, server, trigger) => {
   };
 
   vidgen.listeners.push(show);
-  new IntersectionObserver(([entry]) => { visible = entry.isIntersecting; if (visible) show(); }).observe(board);
+  new IntersectionObserver(([entry]) => { visible = entry.isIntersecting; show(); vidgen.writeAddress(); }).observe(board);
 };
 vidgen.mountBoard(element, server, trigger);
