@@ -121,8 +121,11 @@ class UploadedClip(gr.File):
 
 
 def visitor_of(request: gr.Request | None) -> str:
-    """Name the visitor whose budget pays: the client's address."""
-    return request.client.host if request is not None and request.client else "unknown"
+    """Name the visitor whose budget pays: by address; on a Space, by the one that its proxy forwards."""
+    if request is None or request.client is None:
+        return "unknown"
+    forwarded = request.headers.get("x-forwarded-for") if os.getenv("SPACE_ID") else None
+    return forwarded.split(",")[0].strip() if forwarded else request.client.host
 
 
 # ---- layout -----------------------------------------------------------------------------------------
@@ -202,7 +205,7 @@ def category_radios(controls: dict[str, Any], axes: list[dict], first: str, seco
             choices,
             value=-1 if number == 0 else 0,
             label=axis["name"].capitalize(),
-            visible=number < len(axes),
+            visible=number == 0 and bool(axes),  # the second comes when the first is chosen
             elem_id=name,
         )
 

@@ -233,14 +233,18 @@ def test_a_lock_holds_its_half_when_the_dice_roll(visitor: Visitor) -> None:
 def test_category_is_two_radios_and_may_change_on_the_way(visitor: Visitor) -> None:
     page = visitor.open().page
     assert visitor.recipe()["category"] is None
+    assert not page.locator("#category_b").is_visible()
     page.locator("#category_a").get_by_text("Cast").click()
     page.locator("#category_b").get_by_text("Down").click()
     visitor.until("vidgen.recipe.category === 6")
+    visitor.settled()
     page.locator("#category_change").get_by_role("button").click()
     page.locator("#to_a").get_by_text("Slash").click()
     visitor.until("vidgen.recipe.category_to === 8")
+    visitor.settled()
     page.locator("#to_a").get_by_text("No change").click()
     visitor.until("vidgen.recipe.category_to === null")
+    visitor.settled()
     page.locator("#playback").get_by_text("There and back").click()
     visitor.until("vidgen.recipe.playback === 'loop'")
 

@@ -62,7 +62,7 @@ def films(service: Service) -> list[Callable[..., Film]]:
         recipe = recipe_of(model, frames, fps, **values)
         return lambda folder: service.export(recipe, format, folder)
 
-    def export(recipe: dict, format: Format = "mp4", scale: Literal[1, 2, 4, 8] = 1) -> Film:
+    def export(recipe: dict, format: Format = "mp4", scale: Literal[1, 2, 4] = 1) -> Film:
         """Render a whole recipe, as /read_recipe gives it, to a file with the recipe inside.
 
         Args:

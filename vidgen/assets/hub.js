@@ -89,8 +89,34 @@ vidgen.writeAddress = () => {
 };
 
 // ---- the controls ----------------------------------------------------------------------------------------------
-let deafUntil = 0; // while the controls are being set by us, their echoes are not the visitor's wishes
-let seen = null; // the controls' values that the recipe already reflects
+let seen = null; // per control, the value that the recipe already reflects
+const coming = new Map(); // control -> the values it may still report before the one that we have set arrives
+
+const near = (a, b) => a === b || (typeof a === 'number' && typeof b === 'number' && Math.abs(a - b) < 0.026); // half a step
+
+// Note what the controls are being set to, so that their echoes are not taken for the visitor's wishes.
+const expect = (values) => {
+  seen ??= vidgen.controlValues(Object.values(vidgen.models)[0].defaults); // as the page was built
+  values.forEach((value, i) => {
+    if (!near(value, seen[i])) coming.set(i, (coming.get(i) || new Set()).add(seen[i]));
+    coming.get(i)?.delete(value);
+  });
+  seen = values;
+};
+
+// Tell the visitor's changes from echoes: {name: value} of the controls that somebody moved.
+const moved = (values) => {
+  const fresh = {};
+  values.forEach((value, i) => {
+    if (coming.has(i)) {
+      if (coming.get(i).has(value)) return; // still the old one
+      coming.delete(i);
+      if (near(value, seen[i])) { seen[i] = value; return; } // arrived, perhaps rounded to the slider's step
+    }
+    if (value !== seen[i]) { fresh[vidgen.names[i]] = value; seen[i] = value; }
+  });
+  return fresh;
+};
 
 const split = (model, index) => { // category index -> one position per axis
   if (index === null || !model.axes.length) return [-1, 0];
@@ -122,7 +148,8 @@ const trimmings = (name, model) => {
   if (name in axis) {
     const none = { category_a: 'any', to_a: 'no_change' }[name];
     if (!axis[name]) return { visible: false };
-    return { visible: true, choices: choices(axis[name], none), label: shown(axis[name].name) };
+    const idle = { category_b: vidgen.recipe.category, to_b: vidgen.recipe.category_to }[name] === null;
+    return { visible: !idle, choices: choices(axis[name], none), label: shown(axis[name].name) };
   }
   if (name.startsWith('direction_')) return { label: model.directions[Number(name.slice(10))] };
   if (name === 'truncation') return { visible: model.truncation };
@@ -137,22 +164,19 @@ const trimmings = (name, model) => {
 
 vidgen.updates = () => {
   const model = vidgen.models[vidgen.recipe.model];
-  deafUntil = performance.now() + 400;
-  seen = vidgen.controlValues(vidgen.recipe);
-  setTimeout(() => { if (vidgen.latest) seen = vidgen.latest; }, 400);
-  return vidgen.names.map((name, i) => ({ __type__: 'update', value: seen[i], ...trimmings(name, model) }));
+  const values = vidgen.controlValues(vidgen.recipe);
+  expect([...values]);
+  return vidgen.names.map((name, i) => ({ __type__: 'update', value: values[i], ...trimmings(name, model) }));
 };
 
 vidgen.locks = { content_lock: false, motion_lock: false };
 
 // Called with every change of a native control, with the values of all of them.
 vidgen.controls = (values) => {
-  vidgen.latest = values;
-  if (!vidgen.recipe || performance.now() < deafUntil) return;
-  const fresh = Object.fromEntries(vidgen.names.map((name, i) => [name, values[i]])
-    .filter(([, value], i) => !seen || value !== seen[i]));
-  seen = values;
-  const all = Object.fromEntries(vidgen.names.map((name, i) => [name, values[i]]));
+  if (!vidgen.adopted) return; // the page is still being set up
+  const fresh = moved(values);
+  if (!Object.keys(fresh).length) return;
+  const all = Object.fromEntries(vidgen.names.map((name, i) => [name, seen[i]]));
   if ('content_lock' in fresh || 'motion_lock' in fresh) vidgen.locks = vidgen.pick(all, Object.keys(vidgen.locks));
   if ('model' in fresh && vidgen.models[fresh.model]) return vidgen.changeModel(fresh.model);
   const recipe = { ...vidgen.recipe, directions: [...vidgen.recipe.directions] };
@@ -164,6 +188,7 @@ vidgen.controls = (values) => {
   if ('category_a' in fresh || 'category_b' in fresh) recipe.category = join(model, all.category_a, all.category_b);
   if ('to_a' in fresh || 'to_b' in fresh) recipe.category_to = join(model, all.to_a, all.to_b);
   vidgen.change(vidgen.tidy(recipe));
+  if ('category_a' in fresh || 'to_a' in fresh) vidgen.fireAdopt(); // the second radio comes and goes with the first
 };
 
 vidgen.changeModel = (name) => {
@@ -179,7 +204,6 @@ vidgen.changeModel = (name) => {
 // Take a new recipe from anything but the native controls, which are then set to it.
 vidgen.adopt = (recipe) => {
   vidgen.change(vidgen.tidy({ ...structuredClone(vidgen.plain), ...structuredClone(recipe) }));
-  deafUntil = performance.now() + 400;
   vidgen.fireAdopt();
 };
 
@@ -193,10 +217,10 @@ vidgen.change = (recipe) => {
 vidgen.rolled = (...kinds) => {
   const recipe = { ...vidgen.recipe };
   for (const kind of kinds) if (!vidgen.locks[`${kind}_lock`]) recipe[`${kind}_seed`] = vidgen.randomSeed();
-  vidgen.adoptSeeds = vidgen.pick(recipe, kinds.map((kind) => `${kind}_seed`));
-  vidgen.names.forEach((name, i) => { if (seen && name in vidgen.adoptSeeds) seen = seen.with(i, recipe[name]); });
+  const values = kinds.map((kind) => recipe[`${kind}_seed`]);
+  const now = seen || vidgen.controlValues(vidgen.recipe);
+  expect(vidgen.names.map((name, i) => (kinds.some((kind) => name === `${kind}_seed`) ? recipe[name] : now[i])));
   vidgen.change(recipe);
-  const values = Object.values(vidgen.adoptSeeds);
   return values.length === 1 ? values[0] : values;
 };
 

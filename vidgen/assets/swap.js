@@ -3,6 +3,7 @@ const vidgen = window.vidgen;
 
 vidgen.mountBoard = (element, server, trigger) => {
   const { t, icon, randomSeed } = vidgen;
+  const REACHED = 'button, input, select';
   const MODES = ['grid', 'ab', 'blend', 'splice'];
   const board = element.querySelector('.vg-board');
   const $ = (name) => board.querySelector(`.vg-${name}`);
@@ -160,7 +161,7 @@ vidgen.mountBoard = (element, server, trigger) => {
     if (!vidgen.recipe) return;
     stale = !visible;
     if (stale) return;
-    const focused = [...board.querySelectorAll('button')].indexOf(document.activeElement);
+    const focused = [...board.querySelectorAll(REACHED)].indexOf(document.activeElement);
     const old = new Map(cells.map((cell) => [key(cell.recipe), cell]));
     cells = plans[state.mode]().map((plan) => cellOf(plan, old));
     const grid = state.mode === 'grid';
@@ -176,7 +177,7 @@ vidgen.mountBoard = (element, server, trigger) => {
       field.replaceChildren(...cells.map((cell) => make('figure', {}, cell.button, make('figcaption', { textContent: cell.caption }))));
     }
     tools();
-    if (focused >= 0) board.querySelectorAll('button')[focused]?.focus();
+    if (focused >= 0) board.querySelectorAll(REACHED)[focused]?.focus();
     clock.go(clock.position, true);
     const missing = cells.filter((cell) => !cell.image);
     if (missing.length) fill(missing, columns);
@@ -202,7 +203,11 @@ vidgen.mountBoard = (element, server, trigger) => {
     return make('label', {}, t(word), select);
   };
   const play = () => {
-    const button = tiny(clock.playing ? 'pause' : 'play', t(clock.playing ? 'pause' : 'play'), () => { clock.playing = !clock.playing; tools(); });
+    const button = tiny(clock.playing ? 'pause' : 'play', t(clock.playing ? 'pause' : 'play'), () => {
+      clock.playing = !clock.playing;
+      tools();
+      board.querySelector('.vg-board-play').focus();
+    });
     button.classList.add('vg-board-play');
     return button;
   };
@@ -240,8 +245,7 @@ vidgen.mountBoard = (element, server, trigger) => {
     $('tools').replaceChildren(play(), ...toolsOf[state.mode]());
     $('modes').replaceChildren(...MODES.map((mode) => {
       const button = press(mode, () => { state.mode = mode; show(); });
-      button.setAttribute('role', 'radio');
-      button.setAttribute('aria-checked', String(mode === state.mode));
+      button.setAttribute('aria-pressed', String(mode === state.mode));
       button.dataset.mode = mode;
       return button;
     }));
