@@ -13,7 +13,7 @@ from vidgen import sampling
 from vidgen.checkpoint import load_model, save_model
 from vidgen.errors import VidgenError
 from vidgen.models.mocogan import MoCoGAN, MoCoGANConfig
-from vidgen.recipe import Recipe
+from vidgen.recipe import RANGES, Recipe
 from vidgen.session import Session
 
 LABELS = ["a", "b", "c"]
@@ -54,9 +54,17 @@ def test_same_recipe_same_bits(folder: Path, session: Session) -> None:
 
 
 def test_known_codes() -> None:
-    rows = sampling.normal_rows(7, sampling.MOTION, 2, 3)
-    expected = np.random.Generator(np.random.PCG64([2, 7])).standard_normal(6).reshape(2, 3)
-    np.testing.assert_allclose(rows.numpy(), expected, rtol=1e-6)
+    rows = sampling.normal_rows(7, sampling.MOTION, 6, 3)
+    # Written down once: another generator, order or purpose would break every recipe that was ever kept.
+    expected = [
+        [2.97370839, 0.11297269, 0.20129560],
+        [0.85737562, -0.38504389, -1.12560081],
+        [0.56058443, -0.05482454, -0.01488848],
+        [-0.01994889, -0.27356952, 0.61897737],
+        [-0.67689174, -1.87602174, 0.01140240],
+        [-1.53811824, 1.12248695, -1.01553798],
+    ]
+    np.testing.assert_allclose(rows.numpy(), expected, rtol=1e-5, atol=1e-7)
     assert not torch.equal(rows[:1], sampling.normal_rows(7, sampling.CONTENT, 1, 3))
 
 
@@ -64,9 +72,14 @@ def test_more_rows_begin_with_the_fewer() -> None:
     assert torch.equal(sampling.normal_rows(1, 2, 50, 4)[:7], sampling.normal_rows(1, 2, 7, 4))
 
 
-@pytest.mark.parametrize("smoothness", [0.0, 0.8])
-def test_longer_clip_begins_with_the_shorter(session: Session, smoothness: float) -> None:
-    recipe = BASE.replace(smoothness=smoothness, speed=0.7, category=1, category_to=2, category_at=4)
+@pytest.mark.parametrize(
+    ("smoothness", "strength", "at"), [(0, 1, 4), (0.8, 1, 4), (0, 0.5, 4), (0.3, 1.7, 12)]
+)
+def test_longer_clip_begins_with_the_shorter(
+    session: Session, smoothness: float, strength: float, at: int
+) -> None:
+    recipe = BASE.replace(smoothness=smoothness, strength=strength, speed=0.7)
+    recipe = recipe.replace(category=1, category_to=2, category_at=at)
     long, short = session.render(recipe.replace(frames=40)), session.render(recipe.replace(frames=9))
     np.testing.assert_allclose(long[:9].astype(int), short, atol=1)
 
@@ -124,7 +137,7 @@ def test_every_field_changes_the_picture(session: Session) -> None:
         "smoothness": 1,
         "speed": 2,
         "playback": "reverse",
-        "category": (BASE.motion_seed + 1) % 3,
+        "category": 1,
         "fps": 20,
     }
     pairs = {
@@ -136,8 +149,7 @@ def test_every_field_changes_the_picture(session: Session) -> None:
     plain = session.render(BASE.replace(category=0))
     for name, change in {**{key: {key: value} for key, value in changes.items()}, **pairs}.items():
         changed = session.render(BASE.replace(**{"category": 0, **change}))
-        different = np.abs(changed.astype(int) - plain).max()
-        assert different > 0 or change == {"category": 0}, name
+        assert np.abs(changed.astype(int) - plain).max() > 0, name
 
 
 def test_ends_of_a_mix_are_the_two_clips(session: Session) -> None:
@@ -149,9 +161,18 @@ def test_ends_of_a_mix_are_the_two_clips(session: Session) -> None:
     )
 
 
-def test_splice_keeps_the_frames_before_it(session: Session) -> None:
-    spliced = session.render(BASE.replace(splice_seed=8, splice_at=5))
-    np.testing.assert_allclose(spliced[:5].astype(int), session.render(BASE)[:5], atol=1)
+@pytest.mark.parametrize("speed", [1, 2, 0.5])
+def test_splice_takes_the_frames_of_each_motion(session: Session, speed: float) -> None:
+    first, second = (
+        BASE.replace(category=0, speed=speed),
+        BASE.replace(category=0, speed=speed, motion_seed=8),
+    )
+    spliced = session.render(first.replace(splice_seed=8, splice_at=5)).astype(int)
+    np.testing.assert_allclose(spliced[:5], session.render(first)[:5], atol=1)
+    np.testing.assert_allclose(spliced[5:], session.render(second)[5:], atol=1)
+    many = session.render_many([first, first.replace(splice_seed=8, splice_at=5)]).astype(int)
+    np.testing.assert_allclose(many[0], session.render(first), atol=1)
+    np.testing.assert_allclose(many[1], spliced, atol=1)
 
 
 def test_slerp_keeps_length_and_ends() -> None:
@@ -164,12 +185,9 @@ def test_slerp_keeps_length_and_ends() -> None:
     assert torch.isfinite(sampling.slerp(a, -a, 0.5)).all()
 
 
-def test_smoothness_keeps_variance_and_lowers_change() -> None:
-    noise = sampling.normal_rows(0, sampling.MOTION, 4000, 4)
-    soft = sampling.smooth(noise, 0.9)
-    assert abs(float(soft.std()) - 1) < 0.1
-    assert soft.diff(dim=0).std() < 0.6 * noise.diff(dim=0).std()
-    assert torch.equal(soft[0], noise[0])
+def test_smoothness_calms_the_path(session: Session) -> None:
+    rough, soft = (session.motion_path(BASE.replace(smoothness=value, frames=64)) for value in (0, 1))
+    assert np.abs(np.diff(soft, axis=0)).mean() < 0.6 * np.abs(np.diff(rough, axis=0)).mean()
 
 
 def test_stream_is_the_clip(session: Session) -> None:
@@ -235,6 +253,27 @@ def test_unwritable_weights_leave_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+HUGE = 10**400  # JSON has integers that no float can hold
+
+
+@pytest.mark.parametrize("name", ["speed", "fps", "frames", "content_seed", "category"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_huge_integer_is_a_number_out_of_range(name: str, sign: int) -> None:
+    text = f'{{"{name}": {sign * HUGE}}}'
+    assert getattr(Recipe.from_json(text), name) == RANGES[name][sign > 0]
+    with pytest.raises(VidgenError, match=f"^{name} is .{{,30}}choose"):
+        Recipe.from_json(text, clamp=False)
+    with pytest.raises(VidgenError, match=name):
+        Recipe(**{name: sign * HUGE})
+
+
+def test_huge_integers_in_a_list() -> None:
+    values = {"directions": [HUGE, -HUGE, 0, 0, 0, 0]}
+    assert Recipe.from_dict(values).directions[:2] == (3, -3)
+    with pytest.raises(VidgenError, match="directions"):
+        Recipe.from_dict(values, clamp=False)
+
+
 def test_recipe_round_trip() -> None:
     recipe = Recipe(content_seed=7, directions=(1, 0, 0, 0, 0, -0.5), category=2, playback="loop")
     assert Recipe.from_json(recipe.to_json()) == recipe
@@ -253,6 +292,7 @@ def test_recipe_round_trip() -> None:
         ({"pad": "ab"}, "2 numbers"),
         ({"playback": "sideways"}, "forward"),
         ({"model": ""}, "model"),
+        ({"speed": "9" * 500}, "must be a number"),
         ({"frames": None}, "must be a number"),
         ([], "JSON object"),
     ],

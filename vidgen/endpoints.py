@@ -47,7 +47,7 @@ def films(service: Service) -> list[Callable[..., Film]]:
             fps: Frames per second, 1 to 60; more of them show the same motion in finer steps.
             speed: 0.1 to 4 times the natural speed.
             strength: Scale of the motion, 0 (still) to 2.
-            smoothness: Low-pass of the motion noise, 0 to 1.
+            smoothness: Low-pass of the motion path, 0 to 1.
             playback: forward, reverse, loop (there and back) or freeze.
             category: Index into the model's categories; none draws it from the motion seed.
             format: mp4, gif, webp or png (a strip of frames).

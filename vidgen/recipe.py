@@ -49,7 +49,7 @@ class Recipe:
     """Everything that a clip depends on; JSON-able, and a seed means the same clip everywhere.
 
     content_to, content_mix: a second content and the share of it, 0 to 1; motion_to, motion_mix likewise.
-    splice_seed, splice_at: the motion noise from that frame on comes from another seed.
+    splice_seed, splice_at: the frames from that one on take the motion of another seed.
     directions: how far to move the content along the model's six named directions; pad: along the drag pad's
     two.
     strength: scale of the motion about the clip's mean pose, 0 = still. smoothness: low-pass of the motion
@@ -147,12 +147,19 @@ def _number(name: str, value: Any, clamp: bool) -> int | float:
     whole = name not in FLOATS and name not in VECTORS
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise VidgenError(f"{name} must be a number, not {str(value)[:40]!r}.")
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise VidgenError(f"{name} is {value}; it must be a finite number from {low:g} to {high:g}.")
-    if whole and value != int(value):
+    if whole and isinstance(value, float) and not value.is_integer():
         raise VidgenError(f"{name} is {value}; it must be a whole number.")
     if not low <= value <= high:
         if not clamp:
-            raise VidgenError(f"{name} is {value:.10g}; choose {low:.10g} to {high:.10g}.")
+            raise VidgenError(f"{name} is {_short(value)}; choose {low:.10g} to {high:.10g}.")
         value = min(max(value, low), high)
     return int(value) if whole else value
+
+
+def _short(value: int | float) -> str:
+    """Write a number that may have more digits than a float, or a sentence, can hold."""
+    if abs(value) < 1e300:
+        return f"{value:.10g}"
+    return f"{'beyond -' if value < 0 else 'beyond '}1e300"

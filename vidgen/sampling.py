@@ -6,7 +6,8 @@ codes on any machine, alone or in a batch, and a longer clip begins with the sho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,6 @@ from torch import Tensor, nn
 from vidgen.recipe import Recipe
 
 CONTENT, MOTION, CATEGORY = 1, 2, 3  # purposes of a seed: the same number gives independent draws for each
-SMOOTHEST = 0.95  # lag-one correlation of the motion noise at smoothness 1
 CHUNK = (
     16  # frames that G_I draws at once: always the same number, so that no picture depends on its neighbours
 )
@@ -26,8 +26,10 @@ CHUNK = (
 
 @dataclass(frozen=True)
 class Codes:
-    """What a clip is made from: content [n, d], motion [n, l, d], times [n, t], label [n, t] or None,
-    strength [n].
+    """What clips are made from.
+
+    content [n, d], motion [n, l, d], times [n, t], label [n, t] or None, strength [n], smoothness [n];
+    other [n, l, d]: the motion of the frames that `spliced` [n, t] marks, both None where no clip is spliced.
     """
 
     content: Tensor
@@ -35,6 +37,13 @@ class Codes:
     times: Tensor
     label: Tensor | None
     strength: Tensor
+    smoothness: Tensor
+    other: Tensor | None = None
+    spliced: Tensor | None = None
+
+    def to(self, device: torch.device) -> Codes:
+        """Copy to a device."""
+        return Codes(*(None if part is None else part.to(device) for part in vars(self).values()))
 
 
 def normal_rows(seed: int, purpose: int, rows: int, dim: int) -> Tensor:
@@ -62,18 +71,6 @@ def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
     return torch.where(near, lerp(a, b, share), turned * lerp(norm_a, norm_b, share))
 
 
-def smooth(noise: Tensor, smoothness: float) -> Tensor:
-    """Low-pass the motion noise along the clip, [l, d], with its variance and its first row (h_0) kept.
-
-    A first-order recurrence, so a longer clip still begins with the shorter one.
-    """
-    lag = SMOOTHEST * smoothness
-    rows = [noise[0], noise[1]]
-    for fresh in noise[2:]:
-        rows.append(lag * rows[-1] + (1 - lag**2) ** 0.5 * fresh)
-    return torch.stack(rows)
-
-
 def content_code(recipe: Recipe, dim: int, directions: Tensor) -> Tensor:
     """Give a recipe's content, [d]; directions [8, d]: six for the sliders, two for the drag pad."""
     content = normal_rows(recipe.content_seed, CONTENT, 1, dim)[0]
@@ -88,10 +85,16 @@ def motion_code(recipe: Recipe, knots: int, dim: int) -> Tensor:
     noise = normal_rows(recipe.motion_seed, MOTION, knots, dim)
     if recipe.motion_to is not None and recipe.motion_mix:
         noise = slerp(noise, normal_rows(recipe.motion_to, MOTION, knots, dim), recipe.motion_mix)
-    if recipe.splice_seed is not None:
-        first = 1 + recipe.splice_at
-        noise = torch.cat([noise[:first], normal_rows(recipe.splice_seed, MOTION, knots, dim)[first:]])
-    return smooth(noise, recipe.smoothness) if recipe.smoothness else noise
+    return noise
+
+
+def spliced_motion(recipe: Recipe, knots: int, dim: int) -> Tensor:
+    """Give the motion noise of the frames from `splice_at` on, [l, d]; the clip's own where nothing is
+    spliced.
+    """
+    if recipe.splice_seed is None:
+        return motion_code(recipe, knots, dim)
+    return normal_rows(recipe.splice_seed, MOTION, knots, dim)
 
 
 def frame_times(recipe: Recipe, native_fps: float) -> Tensor:
@@ -124,12 +127,21 @@ def codes(recipes: Sequence[Recipe], model: nn.Module, directions: Tensor, nativ
     times = torch.stack([frame_times(recipe, native_fps) for recipe in recipes])
     knots = max(model.motion_length(float(row.max())) for row in times)
     labels = [frame_labels(recipe, model.num_labels) for recipe in recipes]
-    return Codes(
+    own = Codes(
         content=torch.stack([content_code(recipe, model.content_dim, directions) for recipe in recipes]),
         motion=torch.stack([motion_code(recipe, knots, model.motion_dim) for recipe in recipes]),
         times=times,
         label=torch.stack(labels) if model.num_labels else None,
         strength=torch.tensor([recipe.strength for recipe in recipes]),
+        smoothness=torch.tensor([recipe.smoothness for recipe in recipes]),
+    )
+    if all(recipe.splice_seed is None for recipe in recipes):
+        return own
+    frame = torch.arange(times.shape[1])
+    return dataclasses.replace(
+        own,
+        other=torch.stack([spliced_motion(recipe, knots, model.motion_dim) for recipe in recipes]),
+        spliced=torch.stack([frame >= recipe.splice_at for recipe in recipes]),
     )
 
 
@@ -145,9 +157,9 @@ def fast_dtype(device: str) -> torch.dtype:
 
 
 def factorise(model: nn.Module, count: int = 8) -> Tensor:
-    """Give the directions of content that move the first layer of the pictures most, [count, d], unit length.
+    """Give the directions of content that move the picture network most, [count, d], unit length.
 
-    Closed-form factorisation (Shen & Zhou, CVPR 2021): the eigenvectors of A^T A, A the layer's weights on
+    Closed-form factorisation (Shen & Zhou, CVPR 2021): the eigenvectors of A^T A, A all its weights on
     the content.
     """
     vectors = torch.linalg.svd(model.content_weights().float(), full_matrices=False).U.T[:count]
@@ -170,8 +182,8 @@ class Renderer:
         """Yield chunks of frames, uint8 [chunk, h, w, c], clip after clip: memory does not grow with the
         clip.
         """
-        codes = Codes(*(None if part is None else part.to(self.device) for part in vars(codes).values()))
-        latent = self.model.latents(codes.content, codes.motion, codes.times, codes.label, codes.strength)
+        codes = codes.to(self.device)
+        latent = _spliced(codes, lambda motion, *rest: self.model.latents(codes.content, motion, *rest))
         points = rearrange(latent, "n t d -> (n t) d 1 1")
         for chunk in points.split(CHUNK):
             padded = chunk.new_zeros(CHUNK, *chunk.shape[1:])
@@ -180,8 +192,24 @@ class Renderer:
             byte = picture.float().add_(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
             yield rearrange(byte, "n c h w -> n h w c").contiguous().cpu().numpy()
 
+    @torch.inference_mode()
+    def path(self, codes: Codes) -> Tensor:
+        """Walk the motion paths: [n, t, d]."""
+        return _spliced(codes.to(self.device), self.model.path)
+
     def clips(self, codes: Codes) -> np.ndarray:
         """Render whole clips: uint8 [n, t, h, w, c]."""
         return rearrange(
             np.concatenate(list(self.frames(codes))), "(n t) h w c -> n t h w c", n=len(codes.times)
         )
+
+
+def _spliced(codes: Codes, read: Callable[..., Tensor]) -> Tensor:
+    """Read [n, t, d] off the paths of the clips' motion, and off those of the other motion where it is
+    spliced in.
+    """
+    rest = codes.times, codes.label, codes.strength, codes.smoothness
+    own = read(codes.motion, *rest)
+    if codes.other is None:
+        return own
+    return torch.where(rearrange(codes.spliced, "n t -> n t 1"), read(codes.other, *rest), own)

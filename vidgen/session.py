@@ -50,7 +50,9 @@ class Session:
         self._lock = threading.Lock()
 
     def models(self) -> list[ModelInfo]:
-        """List the models of the weights folder; only the headers are read."""
+        """List the models of the weights folder; only the headers are read. A broken file is left out, with a
+        warning in the log.
+        """
         return catalogue.models(self.weights)
 
     def info(self, model: str) -> ModelInfo:
@@ -114,11 +116,9 @@ class Session:
     def motion_path(self, recipe: Recipe) -> np.ndarray:
         """Give the motion path of a clip in the plane of the model's two main motions: float [t, 2]."""
         loaded = self._load(self.check(recipe).model)
-        codes = self._codes([recipe], loaded)
-        with torch.inference_mode():
-            path = loaded.renderer.model.path(codes.motion, codes.times, codes.label, codes.strength)[0]
-            mean, axes = loaded.plane
-            return ((path - mean) @ axes).cpu().numpy()
+        path = loaded.renderer.path(self._codes([recipe], loaded))[0]
+        mean, axes = loaded.plane
+        return ((path - mean) @ axes).cpu().numpy()
 
     def meters(self, clip: np.ndarray) -> dict[str, float]:
         """Measure a clip, uint8 [t, h, w, c]: content_drift, motion_energy, flicker."""
@@ -136,11 +136,11 @@ class Session:
     def _find(self, model: str) -> Path:
         if model.endswith(".safetensors") or "/" in model:
             return Path(model)
-        path = self.weights / f"{model}.safetensors"
-        if not path.is_file():
-            names = [path.stem for path in sorted(self.weights.glob("*.safetensors"))]
-            raise VidgenError(f"There is no model {model[:80]!r}; {nearest(model, names)}")
-        return path
+        # Compared with the names that there are: what is asked for may be no possible name of a file.
+        paths = {path.stem: path for path in sorted(self.weights.glob("*.safetensors"))}
+        if model not in paths:
+            raise VidgenError(f"There is no model {model[:80]!r}; {nearest(model, list(paths))}")
+        return paths[model]
 
     def _load(self, model: str) -> _Loaded:
         path = self._find(model)
@@ -157,20 +157,17 @@ def _load(path: Path, device: str) -> _Loaded:
     directions = extra.get("directions")
     if directions is None:
         directions = sampling.factorise(model)
-    return _Loaded(info, sampling.Renderer(model, device), directions.cpu(), _plane(model, info))
+    renderer = sampling.Renderer(model, device)
+    return _Loaded(info, renderer, directions.cpu(), _plane(renderer, info))
 
 
-def _plane(model: torch.nn.Module, info: ModelInfo, clips: int = 64) -> tuple[Tensor, Tensor]:
+def _plane(renderer: sampling.Renderer, info: ModelInfo, clips: int = 64) -> tuple[Tensor, Tensor]:
     """Find the plane of the motion plot: the two main axes of the paths of the first seeds."""
     recipes = [Recipe(motion_seed=seed, frames=info.clip_length, fps=info.fps) for seed in range(clips)]
-    codes = sampling.codes(recipes, model, torch.zeros(DIRECTIONS + 2, model.content_dim), info.fps)
-    label = None if codes.label is None else codes.label.to(next(model.parameters()).device)
-    with torch.inference_mode():
-        device = next(model.parameters()).device
-        path = rearrange(
-            model.path(codes.motion.to(device), codes.times.to(device), label), "n t d -> (n t) d"
-        )
-        mean = path.mean(0)
-        axes = torch.linalg.svd(path - mean, full_matrices=False).Vh[:2].T
-        strongest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
-        return mean, axes * strongest.sign()
+    still = torch.zeros(DIRECTIONS + 2, renderer.model.content_dim)
+    path = renderer.path(sampling.codes(recipes, renderer.model, still, info.fps))
+    path = rearrange(path, "n t d -> (n t) d")
+    mean = path.mean(0)
+    axes = torch.linalg.svd(path - mean, full_matrices=False).Vh[:2].T
+    strongest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
+    return mean, axes * strongest.sign()

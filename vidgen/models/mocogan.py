@@ -26,6 +26,7 @@ from vidgen.layers import InstanceNoise, Modulation, fold_norm
 CATEGORY_INPUTS = ("motion", "generator", "both")
 HEADS = ("transposed", "conv")
 NORMS = ("batch", "spectral", "none")
+SMOOTHEST = 0.85  # what the path keeps of its past, a knot later, at smoothness 1
 
 
 @dataclass(frozen=True)
@@ -178,30 +179,36 @@ class MoCoGAN(nn.Module):
         return 1 + max(math.ceil(last_time) + 1, self.config.clip_length)
 
     def path(
-        self, motion: Tensor, times: Tensor, label: Tensor | None = None, strength: Tensor | float = 1.0
+        self,
+        motion: Tensor,
+        times: Tensor,
+        label: Tensor | None = None,
+        strength: Tensor | float = 1.0,
+        smoothness: Tensor | float = 0.0,
     ) -> Tensor:
         """Walk R_M's path and read it at `times`.
 
         motion [n, l, d], times [n, t] in frames (fractional, any order), label [n] or [n, t] -> [n, t, d_M].
-        strength: scales the path about its mean over the first training length; 0 stands still, 1 is as
-        trained.
+        strength [n] or one number: scales the path about its mean over the first training length; 0 stands
+        still, 1 is as trained. smoothness [n] or one number, 0 to 1: low-pass of the path.
         """
         self._check(motion, times, label)
         knots = motion.shape[1] - 1
-        path = self.motion_path(
-            motion, knot_labels(times, label, knots) if self.config.motion_labels else None
-        )
+        path = low_pass(self._walk(motion, knot_labels(times, label, knots)), smoothness)
         below = times.floor().long().clamp(max=knots - 1)
         above = (below + 1).clamp(max=knots - 1)
         share = rearrange(times - below, "n t -> n t 1").to(path.dtype)
         walked = torch.lerp(_rows(path, below), _rows(path, above), share)
-        rest = path[:, : self.config.clip_length].mean(1, keepdim=True)
+        if isinstance(strength, float) and strength == 1.0:
+            return walked
+        # The pose to scale about must not depend on how long the clip is: the first category's, throughout.
+        length = self.config.clip_length
+        rest = self._walk(motion[:, : 1 + length], knot_labels(times, first_label(times, label), length))
         scale = torch.as_tensor(strength, dtype=path.dtype, device=path.device).reshape(-1, 1, 1)
-        return (
-            torch.lerp(rest, walked, scale)
-            if not (isinstance(strength, float) and strength == 1.0)
-            else walked
-        )
+        return torch.lerp(rest.mean(1, keepdim=True), walked, scale)
+
+    def _walk(self, motion: Tensor, label: Tensor | None) -> Tensor:
+        return self.motion_path(motion, label if self.config.motion_labels else None)
 
     def forward(
         self,
@@ -210,12 +217,13 @@ class MoCoGAN(nn.Module):
         times: Tensor,
         label: Tensor | None = None,
         strength: Tensor | float = 1.0,
+        smoothness: Tensor | float = 0.0,
     ) -> Tensor:
         """Render clips: content [n, d_C], motion [n, l, d_E], times [n, t], label [n] or [n, t] -> [n, t, c,
         h, w].
         """
         with torch.autocast(content.device.type, enabled=False):  # the recurrence adds up rounding errors
-            latent = self.latents(content, motion, times, label, strength)
+            latent = self.latents(content, motion, times, label, strength, smoothness)
         return rearrange(
             self.image(rearrange(latent, "n t d -> (n t) d 1 1")), "(n t) c h w -> n t c h w", n=len(content)
         )
@@ -227,6 +235,7 @@ class MoCoGAN(nn.Module):
         times: Tensor,
         label: Tensor | None = None,
         strength: Tensor | float = 1.0,
+        smoothness: Tensor | float = 0.0,
     ) -> Tensor:
         """Give G_I's input for each frame, [z_C ; (z_A) ; z_M(k)]: [n, t, d]."""
         assert content.shape == (len(times), self.content_dim), (content.shape, self.content_dim)
@@ -236,7 +245,7 @@ class MoCoGAN(nn.Module):
             assert label is not None
             per_frame = repeat(label, "n -> n t", t=frames) if label.ndim == 1 else label
             parts.append(F.one_hot(per_frame, self.num_labels).to(content.dtype))
-        return torch.cat([*parts, self.path(motion, times, label, strength)], -1)
+        return torch.cat([*parts, self.path(motion, times, label, strength, smoothness)], -1)
 
     def folded(self) -> ImageGenerator:
         """Copy G_I for rendering, with its norms folded into its convolutions."""
@@ -285,6 +294,27 @@ def knot_labels(times: Tensor, label: Tensor | None, knots: int) -> Tensor | Non
         max=times.shape[1] - 1
     )
     return label.gather(1, order).gather(1, first)
+
+
+def first_label(times: Tensor, label: Tensor | None) -> Tensor | None:
+    """Give the category of each clip's earliest frame: label [n] or [n, t] -> [n]."""
+    if label is None or label.ndim == 1:
+        return label
+    return label.gather(1, times.argmin(1, keepdim=True))[:, 0]
+
+
+def low_pass(path: Tensor, smoothness: Tensor | float) -> Tensor:
+    """Smooth a path [n, l, d] by a running average that forgets more slowly the larger `smoothness`, 0 to 1.
+
+    It looks back only, so a longer clip still begins with the shorter one.
+    """
+    lag = SMOOTHEST * torch.as_tensor(smoothness, dtype=path.dtype, device=path.device).reshape(-1, 1)
+    if not lag.any():
+        return path
+    rows = [path[:, 0]]
+    for row in path.unbind(1)[1:]:
+        rows.append(torch.lerp(row, rows[-1], lag))
+    return torch.stack(rows, 1)
 
 
 def _rows(path: Tensor, index: Tensor) -> Tensor:
