@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from vidgen.errors import VidgenError
-from vidgen.recipe import DIRECTIONS
+from vidgen.recipe import DIRECTIONS, MAX_FRAMES, RANGES
 
+log = logging.getLogger(__name__)
 FORMAT = "vidgen-1"
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
@@ -38,48 +41,104 @@ class ModelInfo:
 
 
 def models(folder: str | Path = WEIGHTS) -> list[ModelInfo]:
-    """Describe every weights file of a folder; only the headers are read."""
-    return [describe(path) for path in sorted(Path(folder).glob("*.safetensors"))]
+    """Describe the weights files of a folder; only the headers are read. A file that cannot be read is left
+    out, with a warning in the log.
+    """
+    found = []
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        try:
+            found.append(describe(path))
+        except VidgenError as error:
+            log.warning("A weights file is left out of the list: %s", error)
+    return found
 
 
 def describe(path: Path) -> ModelInfo:
     """Describe a weights file from its header."""
     header = read_header(path)
-    about, config, card = header["about"], header["config"], path.with_suffix(".md")
+    try:
+        return _info(path, header["family"], header["config"], header["about"])
+    except ValueError as error:
+        raise VidgenError(f"{path} does not describe itself as vidgen's files do: {error}.") from error
+
+
+def _info(path: Path, family: str, config: dict[str, Any], about: dict[str, Any]) -> ModelInfo:
+    card = path.with_suffix(".md")
+    unnamed = [f"Direction {number + 1}" for number in range(DIRECTIONS)]
+    named = about.get("direction_names") or unnamed
+    clip_length = about.get("clip_length", config.get("clip_length", 16))
     return ModelInfo(
         name=path.stem,
-        family=header["family"],
-        title=about.get("title", path.stem),
-        size=config["size"],
-        fps=float(about.get("fps", 12)),
-        clip_length=int(about.get("clip_length", config.get("clip_length", 16))),
-        categories=list(about.get("categories", [])),
-        category_axes=about.get("category_axes"),
-        licence=about.get("licence", "unknown"),
-        credit=about.get("credit", ""),
+        family=family,
+        title=_text("title", about.get("title", path.stem)),
+        size=int(_number("size", config.get("size"), (1, math.inf))),
+        fps=_number("fps", about.get("fps", 12), RANGES["fps"]),
+        clip_length=int(_number("clip_length", clip_length, (1, MAX_FRAMES))),
+        categories=_texts("categories", about.get("categories", [])),
+        category_axes=_axes(about.get("category_axes")),
+        licence=_text("licence", about.get("licence", "unknown")),
+        credit=_text("credit", about.get("credit", "")),
         path=str(path),
         card=str(card) if card.exists() else None,
-        direction_names=about.get("direction_names")
-        or [f"Direction {number + 1}" for number in range(DIRECTIONS)],
+        direction_names=_texts("direction_names", named, DIRECTIONS),
         truncation=bool(about.get("truncation", False)),
-        default_frames=int(about.get("default_frames", 32)),
+        default_frames=int(_number("default_frames", about.get("default_frames", 32), RANGES["frames"])),
     )
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {str(value)[:40]!r}, not a text")
+    return value
+
+
+def _number(name: str, value: Any, limits: tuple[float, float]) -> float:
+    low, high = limits
+    whole = name != "fps"
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        raise ValueError(f"{name} is {str(value)[:40]!r}, not a {'whole ' * whole}number")
+    if not low <= value <= high:  # NaN included
+        raise ValueError(f"{name} is not within {low:g} to {high:g}")
+    return float(value)
+
+
+def _texts(name: str, value: Any, count: int | None = None) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"{name} is {str(value)[:40]!r}, not a list of texts")
+    if count is not None and len(value) != count:
+        raise ValueError(f"{name} has {len(value)} entries instead of {count}")
+    return value
+
+
+def _axes(value: Any) -> dict[str, list[str]] | None:
+    if value is None:
+        return None
+    return {
+        name: _texts(f"category_axes.{name}", items)
+        for name, items in _object("category_axes", value).items()
+    }
+
+
+def _object(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is {str(value)[:40]!r}, not an object")
+    return value
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
     """Read a file's description without its tensors: family, config, about."""
     path = Path(path)
-    if not path.is_file():
-        raise VidgenError(f"There is no weights file {path}.")
     try:
+        if not path.is_file():
+            raise VidgenError(f"There is no weights file {path}.")
         with safe_open(path, "np") as file:
             metadata = file.metadata() or {}
         if metadata.get("format") != FORMAT:
             raise VidgenError(f"{path} is a safetensors file, but not one of vidgen's.")
         return {
             "family": metadata["family"],
-            "config": json.loads(metadata["config"]),
-            "about": json.loads(metadata["about"]),
+            "config": _object("config", json.loads(metadata["config"])),
+            "about": _object("about", json.loads(metadata["about"])),
         }
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
         raise VidgenError(f"{path} is not a readable safetensors file of vidgen's ({error}).") from error
