@@ -291,7 +291,7 @@ def wire_controls(stage: gr.HTML, controls: dict[str, Any], dice: dict[str, gr.B
         button.click(fn=None, js=roll, outputs=seeds, trigger_mode="multiple", **HIDDEN)
 
 
-def wire_saving(service: web.Service, parts: dict[str, Any], recipe: gr.JSON) -> None:
+def wire_saving(blocks: gr.Blocks, service: web.Service, parts: dict[str, Any], recipe: gr.JSON) -> None:
     """Export with progress and cancel; read a dropped file back."""
 
     @told
@@ -307,7 +307,8 @@ def wire_saving(service: web.Service, parts: dict[str, Any], recipe: gr.JSON) ->
     @told
     def read_recipe(file: str | None) -> dict:
         """Read the recipe inside a clip that was exported here: mp4, gif, webp or png."""
-        return service.read_file(file).to_dict()
+        # Only what was uploaded: a caller may name any file that Gradio serves, such as a contact sheet.
+        return service.read_file(file, delete=file in blocks.upload_file_set).to_dict()
 
     take = "(_, kind, scale) => [window.vidgen.recipe, kind, scale]"
     inputs = [recipe, parts["kind"], parts["scale"]]
@@ -400,7 +401,7 @@ def build_app(session: Any) -> gr.Blocks:
         ordered = {name: controls[name] for name in CONTROLS}
         dice = {"content": content_dice, "motion": motion_dice, "content motion": both}
         wire_controls(stage, ordered, dice)
-        wire_saving(service, parts, recipe)
+        wire_saving(app, service, parts, recipe)
         wire_endpoints(service)
         turn = "() => ({ __type__: 'update', selected: 'generate' })"
         board.promote(fn=None, js=turn, outputs=tabs, **HIDDEN)

@@ -6,12 +6,14 @@ import base64
 import io
 import json
 import math
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
 from fake_session import FakeSession
@@ -198,7 +200,7 @@ def test_an_exported_clip_gives_its_recipe_back(service: web.Service, tmp_path: 
     assert Recipe.from_dict(read_recipe(path), clamp=False) == recipe
     if kind != "png":
         assert read_clip(path).frames.shape[:3] == (20, 128, 128)
-    assert service.read_file(path) == recipe
+    assert service.read_file(path, delete=True) == recipe
     assert not path.exists(), "an upload is deleted once it is read"
 
 
@@ -228,7 +230,7 @@ def test_a_foreign_upload_is_told_by_name_and_deleted(
     path = tmp_path / "mine.mp4"
     path.write_bytes(content)
     with pytest.raises(VidgenError) as told:
-        service.read_file(path)
+        service.read_file(path, delete=True)
     assert str(tmp_path) not in str(told.value)
     assert not path.exists()
 
@@ -241,7 +243,7 @@ def test_a_clip_of_somebody_else_cannot_name_a_path(service: web.Service, tmp_pa
     )
     *_, path = bad
     with pytest.raises(VidgenError, match="no model"):
-        service.read_file(path)
+        service.read_file(path, delete=True)
 
 
 # ---- the app served
@@ -331,11 +333,16 @@ def test_building_launches_nothing_and_needs_no_torch() -> None:
 
 
 @pytest.fixture(scope="module")
-def remote() -> Iterator[Client]:
+def blocks() -> Iterator[gr.Blocks]:
     blocks = app.build_app(FakeSession())
     app.serve(blocks)
-    yield Client(blocks.local_url, verbose=False)
+    yield blocks
     blocks.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def remote(blocks: gr.Blocks) -> Client:
+    return Client(blocks.local_url, verbose=False)
 
 
 FILES = {
@@ -363,6 +370,20 @@ def test_the_other_endpoints(remote: Client) -> None:
     assert remote.predict({"frames": 20}, api_name="/meters")["content_drift"] > 0
     path = remote.predict(content_seed=5, format="webp", api_name="/sample")
     assert remote.predict(handle_file(path), api_name="/read_recipe")["content_seed"] == 5
+
+
+def test_only_an_upload_is_deleted_once_it_is_read(
+    blocks: gr.Blocks, remote: Client, service: web.Service, tmp_path: Path
+) -> None:
+    *_, mine = service.export(service.read({"content_seed": 6}), "gif", tmp_path)
+    assert remote.predict(handle_file(mine), api_name="/read_recipe")["content_seed"] == 6
+    assert blocks.upload_file_set and not any(Path(path).exists() for path in blocks.upload_file_set)
+    with app.cache_folder() as folder:
+        *_, shown = service.export(service.read({"content_seed": 7}), "gif", folder)
+    given = {"path": str(shown), "meta": {"_type": "gradio.FileData"}}
+    assert remote.predict(given, api_name="/read_recipe")["content_seed"] == 7
+    assert shown.exists(), "what the app shows to all is not a visitor's to delete"
+    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize(

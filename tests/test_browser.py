@@ -52,9 +52,9 @@ def served() -> Iterator[str]:
 class Visitor:
     """A page, and the few things that tests ask of it."""
 
-    def __init__(self, chromium: Any, url: str, **settings: Any) -> None:
-        self.context = chromium.new_context(accept_downloads=True, **settings)
-        self.page, self.url, self.faults = self.context.new_page(), url, []
+    def __init__(self, context: Any, url: str) -> None:
+        self.context, self.url, self.faults = context, url, []
+        self.page = context.new_page()
         self.page.set_default_timeout(SLOW)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
 
@@ -109,11 +109,19 @@ class Visitor:
         self.page.locator(".vg-board-play").click()
 
 
+@pytest.fixture(scope="module")
+def room(chromium: Any) -> Iterator[Any]:
+    """Share one browser context: its cache makes every page after the first cheap."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def visitor(chromium: Any, served: str) -> Iterator[Visitor]:
-    visitor = Visitor(chromium, served, viewport={"width": 1280, "height": 900}, locale="en-US")
+def visitor(room: Any, served: str) -> Iterator[Visitor]:
+    visitor = Visitor(room, served)
     yield visitor
-    visitor.context.close()
+    visitor.page.close()
     assert not visitor.faults
 
 
@@ -463,7 +471,7 @@ def test_a_foreign_file_is_told_in_a_sentence(visitor: Visitor, tmp_path: Path) 
     assert "Traceback" not in page.content()
 
 
-def test_the_address_carries_everything(visitor: Visitor, chromium: Any, served: str) -> None:
+def test_the_address_carries_everything(visitor: Visitor, room: Any, served: str) -> None:
     page = visitor.open("?content=5&motion=7").page
     page.locator("#strength input[type=range]").fill("0.5")
     page.locator("#category_a").get_by_text("Walk").click()
@@ -471,11 +479,11 @@ def test_the_address_carries_everything(visitor: Visitor, chromium: Any, served:
     visitor.settled()
     visitor.until("location.search.includes('splice=9')")
     wanted, picture, query = visitor.recipe(), visitor.picture(), page.url.partition("/?")[2]
-    other = Visitor(chromium, served).open("?" + query)
+    other = Visitor(room, served).open("?" + query)
     assert other.recipe() == wanted
     assert other.picture() == picture
     assert other.page.locator("#strength input[type=range]").input_value() == "0.5"
-    other.context.close()
+    other.page.close()
 
 
 @pytest.mark.parametrize(
@@ -499,7 +507,9 @@ def test_a_mad_address_gives_a_clip_all_the_same(visitor: Visitor, query: str) -
 def test_a_narrow_screen_needs_no_sideways_scrolling_and_keeps_the_clip_in_sight(
     chromium: Any, served: str
 ) -> None:
-    visitor = Visitor(chromium, served, viewport={"width": 360, "height": 740}, has_touch=True).open()
+    visitor = Visitor(
+        chromium.new_context(viewport={"width": 360, "height": 740}, has_touch=True), served
+    ).open()
     page = visitor.page
     wide = "document.documentElement.scrollWidth - innerWidth"
     assert page.evaluate(wide) <= 0
@@ -518,7 +528,7 @@ def test_a_narrow_screen_needs_no_sideways_scrolling_and_keeps_the_clip_in_sight
 
 
 def test_reduced_motion_stands_still_until_asked(chromium: Any, served: str) -> None:
-    visitor = Visitor(chromium, served, reduced_motion="reduce").open()
+    visitor = Visitor(chromium.new_context(reduced_motion="reduce"), served).open()
     assert not visitor.page.evaluate("vidgen.clock.playing")
     visitor.page.locator(".vg-play").click()
     assert visitor.page.evaluate("vidgen.clock.playing")
@@ -527,7 +537,7 @@ def test_reduced_motion_stands_still_until_asked(chromium: Any, served: str) -> 
 
 @pytest.mark.parametrize(("locale", "word"), [("de-DE", "Würfeln"), ("es-MX", "Tirar"), ("fr-FR", "Roll")])
 def test_the_page_speaks_the_visitors_language(chromium: Any, served: str, locale: str, word: str) -> None:
-    visitor = Visitor(chromium, served, locale=locale).open()
+    visitor = Visitor(chromium.new_context(locale=locale), served).open()
     assert visitor.page.locator("#content_dice").inner_text() == word
     ready = app.WORDS.get(locale[:2], app.WORDS["en"])["idle"]
     assert visitor.page.locator(".vg-stage .vg-status").inner_text() == ready
@@ -563,7 +573,7 @@ TEXTS += [
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_contrast(chromium: Any, served: str, scheme: str) -> None:
-    visitor = Visitor(chromium, served, color_scheme=scheme).open()
+    visitor = Visitor(chromium.new_context(color_scheme=scheme), served).open()
     for selector in TEXTS:
         for place in visitor.page.locator(selector).all()[:3]:
             ink = luminance(place.evaluate("(one) => getComputedStyle(one).color"))
@@ -593,7 +603,7 @@ def test_the_shipped_weights_are_drawn(chromium: Any) -> None:
     session = web.LateSession()
     blocks = app.build_app(session)
     app.serve(blocks)
-    visitor = Visitor(chromium, blocks.local_url).open("?content=3&motion=4&n=8")
+    visitor = Visitor(chromium.new_context(), blocks.local_url).open("?content=3&motion=4&n=8")
     before = visitor.picture()
     visitor.page.locator("#content_dice").click()
     visitor.settled()

@@ -166,8 +166,8 @@ class Service:
         film = video_io.tile(clips[None])
         return self.film(name, [film], len(film), folder=folder, kind=kind, fps=recipes[0].fps)
 
-    def read_file(self, path: str | Path | None) -> Recipe:
-        """Read the recipe inside an uploaded clip, and delete the upload."""
+    def read_file(self, path: str | Path | None, *, delete: bool) -> Recipe:
+        """Read the recipe inside a clip; delete: remove the file then, as is right for a visitor's upload."""
         if not path:
             raise VidgenError("Choose a clip that was exported here: mp4, gif, webp or png.")
         try:
@@ -175,8 +175,9 @@ class Service:
         except VidgenError as error:
             raise VidgenError(str(error).replace(str(path), Path(path).name)) from error
         finally:
-            with suppress(OSError):
-                Path(path).unlink()
+            if delete:
+                with suppress(OSError):
+                    Path(path).unlink()
 
     def _answer(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:

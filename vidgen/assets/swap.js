@@ -1,5 +1,6 @@
+// The board of the Swap tab: many clips on one clock, each cell a button that opens its clip in Generate.
+// Runs after hub.js.
 const vidgen = window.vidgen;
-// The board of the Swap tab: many clips on one clock, each cell a button that opens its clip in Generate. Runs after hub.js.
 
 vidgen.mountBoard = (element, server, trigger) => {
   const { t, icon, randomSeed } = vidgen;
@@ -15,7 +16,7 @@ vidgen.mountBoard = (element, server, trigger) => {
   const seeds = (count) => Array.from({ length: count }, () => ({ seed: randomSeed(), locked: false, pinned: false }));
   const state = { mode: 'grid', rows: seeds(4), columns: seeds(4), a: null, b: null,
     blend: { what: 'content', first: randomSeed(), second: randomSeed() }, splice: { a: randomSeed(), b: randomSeed(), at: null } };
-  let cells = [], visible = false, stale = true, run = 0;
+  let cells = [], visible = false, run = 0;
 
   const readSeeds = (text) => (text || '').split('.').map(Number)
     .filter((seed) => Number.isInteger(seed) && seed >= 0 && seed < 2 ** 31).slice(0, 8)
@@ -55,9 +56,8 @@ vidgen.mountBoard = (element, server, trigger) => {
     splice: () => {
       const { a, b } = state.splice;
       state.splice.at = Math.min(state.splice.at ?? Math.floor(vidgen.recipe.frames / 2), vidgen.recipe.frames);
-      const category = { category: vidgen.recipe.category };
       return [['motion_a', { motion_seed: a }], ['name_splice', { motion_seed: a, splice_seed: b, splice_at: state.splice.at }], ['motion_b', { motion_seed: b }]]
-        .map(([name, change]) => ({ recipe: { ...base(), ...category, ...change }, label: t('open', { name: t(name) }), caption: t(name) }));
+        .map(([name, change]) => ({ recipe: { ...base(), ...change }, label: t('open', { name: t(name) }), caption: t(name) }));
     },
   };
 
@@ -158,9 +158,7 @@ vidgen.mountBoard = (element, server, trigger) => {
   };
 
   const show = () => {
-    if (!vidgen.recipe) return;
-    stale = !visible;
-    if (stale) return;
+    if (!vidgen.recipe || !visible) return; // drawn when the tab is opened
     const focused = [...board.querySelectorAll(REACHED)].indexOf(document.activeElement);
     const old = new Map(cells.map((cell) => [key(cell.recipe), cell]));
     cells = plans[state.mode]().map((plan) => cellOf(plan, old));
