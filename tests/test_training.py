@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from train import bench, common, losses
 from train.augment import translate
-from train.data.sources import ShapeSource, open_source
+from train.data.sources import ShapeSource, open_source, to_video
 from train.ema import EMA
 from train.mocogan import PRESETS, MoCoGANTrainer, Options, main
 from train.posterior import ContentPosterior, MotionPosterior, draw
@@ -188,6 +189,113 @@ def test_broken_state_is_named(tmp_path: Path) -> None:
     (tmp_path / "state.pt").write_bytes(b"not a state")
     with pytest.raises(VidgenError, match="remove it to start anew"):
         common.run(Diverging(), tmp_path, 10, {"seed": 0})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "hing"}, "hinge"),
+        ({"norm": "spectrum"}, "spectral"),
+        ({"head": "x"}, "conv"),
+        ({"batch": 0}, "at least 1"),
+        ({"seed": -1}, "negative"),
+        ({"image_frames": 99}, "16 frames"),
+        ({"supervised": False}, "redraw 0"),
+        ({"categories": 4}, "supervised false"),
+    ],
+)
+def test_options_are_checked(source: ShapeSource, options: dict, message: str) -> None:
+    with pytest.raises(VidgenError, match=message):
+        trainer(source, **options)
+
+
+def test_too_short_clips_for_the_patch_discriminator(source: ShapeSource) -> None:
+    with pytest.raises(VidgenError, match="too short"):
+        trainer(source, "paper", length=12)
+
+
+@pytest.mark.parametrize("line", ["--patch=flase", "--save-every=0", "--steps=x", "--lossy=1"])
+def test_slips_on_the_command_line(line: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(tmp_path / "run", line)
+    assert stopped.value.code == 2
+    assert line.split("=")[0] in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_unwritable_run_folder(capsys: pytest.CaptureFixture) -> None:
+    assert run(Path("/proc/nope"), "--steps=1") == 2
+    assert "/proc/nope" in capsys.readouterr().err
+
+
+def strips(folder: Path, count: int = 12, frames: int = 18, classes: tuple[str, ...] = ()) -> Path:
+    """Write frame strips of random pictures, in class folders where classes are named."""
+    draws = np.random.default_rng(0)
+    for index in range(count):
+        place = folder / classes[index % len(classes)] if classes else folder
+        place.mkdir(parents=True, exist_ok=True)
+        picture = draws.integers(0, 255, (32, 32 * frames, 3), np.uint8)
+        Image.fromarray(picture).save(place / f"{index:03}.png")
+    return folder
+
+
+def test_a_folder_without_classes_trains_and_finds_categories(tmp_path: Path) -> None:
+    folder = strips(tmp_path / "clips")
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+    line = [
+        "--data",
+        str(folder),
+        "--out",
+        str(tmp_path / "run"),
+        "--preset=paper",
+        "--stride=1",
+        "--steps=1",
+    ]
+    assert main([*line, *options, "--threads=1", "--categories=3", "--supervised=false"]) == 0
+    model, about, _ = load_model(tmp_path / "run" / "model.safetensors")
+    assert model.num_labels == 3
+    assert about["categories"] == ["category 1", "category 2", "category 3"]
+
+
+def test_class_folders_are_categories_and_short_clips_are_named(tmp_path: Path) -> None:
+    folder = strips(tmp_path / "clips", classes=("wave", "bend"))
+    found = open_source(str(folder), tmp_path / "cache", size=32, length=16, stride=1)
+    assert found.categories == ["bend", "wave"]
+    batch = found.batch(np.random.default_rng(0), 4, 16, 2)
+    assert batch.video.shape == (4, 16, 3, 32, 32)
+    assert batch.references.shape == (4, 2, 3, 32, 32)
+    with pytest.raises(VidgenError, match="18 frames"):
+        open_source(str(folder), tmp_path / "cache", size=32, length=16, stride=2)
+
+
+def test_stride_skips_frames() -> None:
+    slow, fast = (ShapeSource(32, 4, stride=stride, count=8) for stride in (1, 2))
+    one = slow.batch(np.random.default_rng(0), 3, 7, 1).video
+    two = fast.batch(np.random.default_rng(0), 3, 4, 1).video
+    assert torch.equal(one[:, ::2], two)
+    assert fast.about()["fps"] == slow.about()["fps"] / 2
+
+
+def test_frames_change_size() -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (1, 2, 4, 4, 3), np.uint8)
+    assert torch.equal(to_video(frames, 8)[..., ::2, ::2], to_video(frames))
+    torch.testing.assert_close(to_video(frames, 2)[..., 0, 0], to_video(frames)[..., :2, :2].mean((-1, -2)))
+
+
+def test_revised_optimiser_settings_count(source: ShapeSource) -> None:
+    before, after = trainer(source), trainer(source, beta1=0.9, weight_decay=0.1)
+    before.step(0)
+    after.load(before.state())
+    assert after.opt_g.param_groups[0]["betas"][0] == 0.9
+    assert after.opt_d.param_groups[0]["weight_decay"] == 0.1
+
+
+def test_another_network_or_fewer_steps_do_not_resume(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run(tmp_path / "run", "--steps=2") == 0
+    assert run(tmp_path / "run", "--steps=1", "--revise") == 2
+    assert "2 steps already" in capsys.readouterr().err
+    assert run(tmp_path / "run", "--steps=2", "--base-width=16", "--revise") == 2
+    assert "another network" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "shape"])

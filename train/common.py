@@ -14,6 +14,7 @@ import pickle
 import platform
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -67,10 +68,12 @@ def run(
     sample_every: int = 500,
     log_every: int = 20,
     revise: bool = False,
+    on_save: Callable[[int, Record], None] | None = None,
 ) -> Record:
     """Train to `steps`, resuming from `out` when it holds a run of the same options.
 
-    revise: resume with other options too; each change is kept in the record.
+    revise: resume with other options too; each change is kept in the record. on_save: called with the step
+    and the record so far after each checkpoint.
     """
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "state.pt"
@@ -101,6 +104,8 @@ def run(
                 spent = seconds + time.monotonic() - started
                 own = {"step": index + 1, "seconds": spent, "options": options, "changes": changes}
                 save_state(checkpoint, {**own, "trainer": trainer.state()})
+                if on_save:
+                    on_save(index + 1, Record(spent / 3600, changes))
     return Record((seconds + time.monotonic() - started) / 3600, changes)
 
 
@@ -108,8 +113,8 @@ def _resume(
     trainer: Trainer, checkpoint: Path, options: dict[str, Any], revise: bool
 ) -> tuple[int, float, list[dict[str, Any]]]:
     try:
-        saved = torch.load(checkpoint, weights_only=True)
-    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         reason = type(error).__name__
         raise VidgenError(f"{checkpoint} cannot be read; remove it to start anew ({reason}).") from error
     old = saved["options"]
@@ -120,7 +125,16 @@ def _resume(
             f"{checkpoint.parent} holds a run with another {name} ({was}); "
             "choose another --out, the same options, or --revise to go on with the new ones."
         )
-    trainer.load(saved["trainer"])
+    if saved["step"] > options["steps"]:
+        raise VidgenError(
+            f"{checkpoint.parent} has {saved['step']} steps already; ask for at least as many by --steps."
+        )
+    try:
+        trainer.load(saved["trainer"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise VidgenError(
+            f"{checkpoint} holds another network than these options make; choose another --out."
+        ) from error
     changes = saved.get("changes", []) + ([{"step": saved["step"], "options": changed}] if changed else [])
     return saved["step"], saved["seconds"], changes
 
@@ -150,9 +164,9 @@ def revision() -> str:
     return name.stdout.strip() + ("+" if dirty else "")
 
 
-def hardware() -> str:
-    """Name the machine that trains."""
-    if torch.cuda.is_available():
+def hardware(device: str | torch.device = "cpu") -> str:
+    """Name the machine that trains on `device`."""
+    if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name()
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")

@@ -11,6 +11,7 @@ redrawn clips.
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import sys
 from dataclasses import dataclass
@@ -30,7 +31,9 @@ from train.ema import EMA
 from train.posterior import ContentPosterior, MotionPosterior, draw
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError
-from vidgen.models.mocogan import Discriminator, MoCoGAN, MoCoGANConfig
+from vidgen.models.mocogan import NORMS, Discriminator, MoCoGAN, MoCoGANConfig
+
+LOSSES = ("bce", "hinge")
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,39 @@ class Options:
     features: float = 0.0  # weight of D_I's feature distance between real and redrawn frames
     warm_up: int = 0  # steps with the redrawing alone, before the discriminators join
     lr_warm: float = 1e-3
+    categories: int = 0  # of InfoGAN, to be found in clips that have no classes
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what a slip of the keyboard could spoil; the networks check their own sizes."""
+        for name, choices in (("loss", LOSSES), ("norm", NORMS)):
+            if getattr(self, name) not in choices:
+                raise VidgenError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}.")
+        for name in (
+            "length",
+            "d_width",
+            "v_width",
+            "image_frames",
+            "time_stride",
+            "batch",
+            "stride",
+            "shrink",
+        ):
+            if getattr(self, name) < 1:
+                raise VidgenError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        for name in ("seed", "translate", "categories", "warm_up", "decay", "redraw", "kl", "noise"):
+            if getattr(self, name) < 0:
+                raise VidgenError(f"{name} is {getattr(self, name)}; it must not be negative.")
+        for name in ("image_frames", "redraw_frames"):
+            if getattr(self, name) > self.length:
+                raise VidgenError(f"{name} is {getattr(self, name)}; a clip has {self.length} frames.")
+        if not self.supervised and (self.conditional or self.redraw):
+            raise VidgenError(
+                "Without the clips' own categories the discriminators cannot be conditional and clips cannot "
+                "be redrawn: add --conditional false --redraw 0, or take the paper preset."
+            )
+        if self.categories and self.supervised:
+            raise VidgenError("Categories to be found go with clips without classes: add --supervised false.")
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -136,7 +171,7 @@ class MoCoGANTrainer:
 
     def __init__(self, options: Options, source: Source, device: str = "cpu") -> None:
         self.o, self.source, self.device = options, source, torch.device(device)
-        o, labels = options, len(source.categories)
+        o, labels = options, options.categories or len(source.categories)
         config = MoCoGANConfig(
             size=o.size,
             content_dim=o.content_dim,
@@ -285,7 +320,7 @@ class MoCoGANTrainer:
         o, log = self.o, {}
         loss = torch.zeros((), device=self.device)
         judges = [self.d_image, self.d_video]
-        infogan = self.g.num_labels > 0 and not o.supervised
+        infogan = adversarial and self.g.num_labels > 0 and not o.supervised
         for judge in judges:
             judge.requires_grad_(False)
         if infogan:
@@ -344,8 +379,14 @@ class MoCoGANTrainer:
         """Take up a state of `state()`."""
         for name, module in self.parts.items():
             module.load_state_dict(state[name])
-        self.opt_g.load_state_dict(state["opt_g"])
-        self.opt_d.load_state_dict(state["opt_d"])
+        o = self.o
+        for name in ("opt_g", "opt_d"):
+            optimizer = getattr(self, name)
+            optimizer.load_state_dict(state[name])
+            for (
+                group
+            ) in optimizer.param_groups:  # the state brings its own, which may have been revised since
+                group |= {"betas": (o.beta1, o.beta2), "weight_decay": o.weight_decay}
 
     @torch.no_grad()
     def sample(self, folder: Path, index: int) -> None:
@@ -396,14 +437,15 @@ def discriminators(options: Options, labels: int) -> tuple[Discriminator, Discri
 
 
 @torch.no_grad()
-def settle_norms(trainer: MoCoGANTrainer, batches: int = 20) -> None:
-    """Set the running statistics of the averaged generator to those of its own weights."""
-    model = trainer.average.model
+def settled(trainer: MoCoGANTrainer, batches: int) -> MoCoGAN:
+    """Copy the averaged generator, with the running statistics of its norms set to those of its own
+    weights.
+    """
+    model, o = copy.deepcopy(trainer.average.model), trainer.o
     norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average over the batches
-    o = trainer.o
     draws = torch.Generator().manual_seed(o.seed)
     times = repeat(torch.arange(o.length, dtype=torch.float32), "t -> n t", n=o.batch).to(trainer.device)
     model.train()
@@ -412,16 +454,18 @@ def settle_norms(trainer: MoCoGANTrainer, batches: int = 20) -> None:
         motion = torch.randn(o.batch, 1 + o.length, o.motion_dim, generator=draws).to(trainer.device)
         label = torch.randint(max(model.num_labels, 1), (o.batch,), generator=draws).to(trainer.device)
         model(content, motion, times, label)
-    model.eval()
-    for norm in norms:
-        norm.momentum = 0.1
+    return model.eval()
 
 
 def export(
-    trainer: MoCoGANTrainer, path: Path, options: dict[str, Any], steps: int, record: common.Record
+    trainer: MoCoGANTrainer,
+    path: Path,
+    options: dict[str, Any],
+    steps: int,
+    record: common.Record,
+    batches: int = 20,
 ) -> None:
     """Write the averaged generator as a weights file."""
-    settle_norms(trainer)
     card = {
         "preset": options["preset"],
         "options": dataclasses.asdict(trainer.o),
@@ -429,11 +473,25 @@ def export(
         "steps": steps,
         "hours": round(record.hours, 2),
         "changes": record.changes,
-        "hardware": common.hardware(),
+        "hardware": common.hardware(trainer.device),
         "revision": common.revision(),
         "parameters": sum(p.numel() for p in trainer.g.parameters()),
     }
-    save_model(path, trainer.average.model, {**trainer.source.about(), "card": card})
+    found = {"categories": [f"category {number + 1}" for number in range(trainer.o.categories)]}
+    about = trainer.source.about() | (found if trainer.o.categories else {})
+    save_model(path, settled(trainer, batches), {**about, "card": card})
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
 
 
 def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
@@ -444,17 +502,15 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
         "--data", required=True, help="an LPC clone, the word shapes, a pack, or a folder of strips or videos"
     )
     parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--steps", type=_positive, default=100_000)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--cache", type=Path, default=None, help="where packed data goes (default: OUT/data)")
-    parser.add_argument("--save-every", type=int, default=500)
-    parser.add_argument("--sample-every", type=int, default=500)
+    parser.add_argument("--save-every", type=_positive, default=500)
+    parser.add_argument("--sample-every", type=_positive, default=500)
     parser.add_argument("--revise", action="store_true", help="resume a run although options changed")
     for field in dataclasses.fields(Options):
-        kind = {"bool": lambda text: text.lower() in ("1", "true", "yes"), "int": int, "float": float}.get(
-            str(field.type), str
-        )
+        kind = {"bool": _truth, "int": int, "float": float}.get(str(field.type), str)
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=None)
     args = parser.parse_args(argv)
     named = {
@@ -467,38 +523,38 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
 
 def main(argv: list[str] | None = None) -> int:
     """Train; returns the exit code."""
-    args, options = parse(argv)
-    if args.threads:
-        torch.set_num_threads(args.threads)
     try:
-        source = open_source(
-            args.data,
-            args.cache or args.out / "data",
-            size=options.size,
-            length=options.length,
-            stride=options.stride,
-        )
-        trainer = MoCoGANTrainer(options, source, args.device)
-        settings = {
-            "preset": args.preset,
-            "data": source.name,
-            "steps": args.steps,
-            **dataclasses.asdict(options),
-        }
-        stepper = Scheduled(trainer, args.steps)
-        record = common.run(
-            stepper,
-            args.out,
-            args.steps,
-            settings,
-            save_every=args.save_every,
-            sample_every=args.sample_every,
-            revise=args.revise,
-        )
-        export(trainer, args.out / "model.safetensors", settings, args.steps, record)
-    except VidgenError as error:
+        return train(*parse(argv))
+    except (VidgenError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
+
+
+def train(args: argparse.Namespace, options: Options) -> int:
+    """Train, and keep `model.safetensors` in the run's folder up to date."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    cache = args.cache or args.out / "data"
+    source = open_source(args.data, cache, size=options.size, length=options.length, stride=options.stride)
+    trainer = MoCoGANTrainer(options, source, args.device)
+    settings = {
+        "preset": args.preset,
+        "data": source.name,
+        "steps": args.steps,
+        **dataclasses.asdict(options),
+    }
+    target = args.out / "model.safetensors"
+    record = common.run(
+        Scheduled(trainer, args.steps),
+        args.out,
+        args.steps,
+        settings,
+        save_every=args.save_every,
+        sample_every=args.sample_every,
+        revise=args.revise,
+        on_save=lambda step, so_far: export(trainer, target, settings, step, so_far, batches=2),
+    )
+    export(trainer, target, settings, args.steps, record)
     return 0
 
 

@@ -11,10 +11,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from train.data.folders import open_clips
 from train.data.pack import Pack
+from train.data.pack import pack as make_pack
 from train.data.shapes import ShapeClips
 from train.data.sprites import SpriteClips
 from vidgen.errors import VidgenError
@@ -52,12 +55,18 @@ class Source(Protocol):
         ...
 
 
-def to_video(frames: np.ndarray) -> Tensor:
-    """Turn uint8 [n, t, h, w, c] into float [n, t, c, h, w] in [-1, 1]."""
-    return (
-        rearrange(torch.from_numpy(np.ascontiguousarray(frames)), "n t h w c -> n t c h w").float() / 127.5
-        - 1
-    )
+def to_video(frames: np.ndarray, size: int | None = None) -> Tensor:
+    """Turn uint8 [n, t, h, w, c] into float [n, t, c, h, w] in [-1, 1], at `size` px where given.
+
+    Smaller by averaging, larger by repeating pixels, as suits drawn pictures.
+    """
+    video = rearrange(torch.from_numpy(np.ascontiguousarray(frames)), "n t h w c -> n t c h w").float()
+    video = video / 127.5 - 1
+    if size in (None, video.shape[-1]):
+        return video
+    mode = "area" if size < video.shape[-1] else "nearest"
+    resized = F.interpolate(rearrange(video, "n t c h w -> (n t) c h w"), (size, size), mode=mode)
+    return rearrange(resized, "(n t) c h w -> n t c h w", n=len(video))
 
 
 class SpriteSource:
@@ -65,14 +74,19 @@ class SpriteSource:
 
     name = "sprites"
 
-    def __init__(self, root: str | Path, cache: Path, length: int, count: int = 1500) -> None:
+    def __init__(
+        self, root: str | Path, cache: Path, length: int, size: int = 64, stride: int = 1, count: int = 1500
+    ) -> None:
         self.clips, self.length = SpriteClips(root, cache, count=count), length
+        self.size, self.stride = size, stride
         self.categories = self.clips.categories
 
     def batch(self, rng: np.random.Generator, n: int, length: int, references: int) -> Batch:
         """Draw n clips."""
-        video, label, others = self.clips.sample_pairs(rng, n, length, references)
-        return Batch(to_video(video), torch.from_numpy(label), to_video(others))
+        span = (length - 1) * self.stride + 1
+        video, label, others = self.clips.sample_pairs(rng, n, span, references)
+        video = video[:, :: self.stride]
+        return Batch(to_video(video, self.size), torch.from_numpy(label), to_video(others, self.size))
 
     def about(self) -> dict[str, Any]:
         """Describe the data."""
@@ -81,7 +95,7 @@ class SpriteSource:
             "data": "sprites",
             "categories": self.categories,
             "category_axes": self.clips.category_axes,
-            "fps": self.clips.fps,
+            "fps": self.clips.fps / self.stride,
             "clip_length": self.length,
             "licence": self.clips.licence,
             "credit": self.clips.credit,
@@ -93,14 +107,15 @@ class ShapeSource:
 
     name = "shapes"
 
-    def __init__(self, size: int, length: int, count: int = 20_000) -> None:
-        self.clips, self.length = ShapeClips(count, size, CROSSING), length
+    def __init__(self, size: int, length: int, stride: int = 1, count: int = 20_000) -> None:
+        self.clips, self.length, self.stride = ShapeClips(count, size, CROSSING), length, stride
         self.categories = ["vertical", "horizontal"]
 
     def batch(self, rng: np.random.Generator, n: int, length: int, references: int) -> Batch:
         """Draw n clips."""
         chosen = rng.integers(len(self.clips), size=n)
-        video = self.clips.bouncing(chosen, rng.integers(2 * CROSSING - 2, size=n), length)
+        span = (length - 1) * self.stride + 1
+        video = self.clips.bouncing(chosen, rng.integers(2 * CROSSING - 2, size=n), span)[:, :: self.stride]
         others = [
             self.clips.bouncing(
                 chosen, rng.integers(2 * CROSSING - 2, size=n), 1, paths=rng.integers(len(self.clips), size=n)
@@ -117,7 +132,7 @@ class ShapeSource:
             "title": "MoCoGAN on moving shapes",
             "data": "shapes",
             "categories": self.categories,
-            "fps": 16.0,
+            "fps": 16.0 / self.stride,
             "clip_length": self.length,
             "licence": "MIT",
             "credit": "Shapes: drawn by train/data/shapes.py.",
@@ -170,30 +185,50 @@ class PackSource:
 
 
 def _mirrored(name: str, about: dict[str, Any]) -> bool:
-    return bool(about.get("mirrored_pairs")) and int(Path(name).stem) % 2 == 1
+    if not about.get("mirrored_pairs"):
+        return False
+    if not Path(name).stem.isdigit():
+        raise VidgenError(f"{name}: mirrored_pairs needs numbered files; take it out of the pack's JSON.")
+    return int(Path(name).stem) % 2 == 1
+
+
+def _described(path: Path) -> dict[str, Any]:
+    """Read the description beside a pack: title, licence, credit, mirrored_pairs; all optional."""
+    found, own = path.with_suffix(".json"), {"title": path.stem, "licence": "unknown"}
+    if not found.exists():
+        return own
+    try:
+        about = json.loads(found.read_text())
+    except (OSError, ValueError) as error:
+        raise VidgenError(f"{found} is not valid JSON ({error}).") from error
+    if not isinstance(about, dict):
+        raise VidgenError(f"{found} must hold a JSON object with title, licence, credit.")
+    return own | about
 
 
 def open_source(path: str, cache: Path, *, size: int, length: int, stride: int) -> Source:
-    """Open an LPC clone, the word "shapes", or a pack with its optional JSON description beside it."""
+    """Open an LPC clone, the word "shapes", a pack, or a folder of clips, which is packed into `cache`
+    first.
+    """
     if path == "shapes":
-        return ShapeSource(size, length)
-    if (Path(path) / "body").is_dir():
-        return SpriteSource(path, cache, length)
-    if not Path(path).is_file():
+        return ShapeSource(size, length, stride)
+    found = Path(path).expanduser()
+    if (found / "body").is_dir():
+        return SpriteSource(found, cache, length, size, stride)
+    if not found.exists():
         raise VidgenError(
-            f"{path} is neither an LPC clone, nor a pack, nor the word shapes; "
-            "python -m train.prepare makes a pack of any folder of clips."
+            f"{path} is neither an LPC clone, nor a pack, nor a folder of clips, nor the word shapes."
         )
-    pack = Pack(path, "train")
+    about = _described(found)
+    if found.is_dir():
+        clips = open_clips(found, size, min_frames=(length - 1) * stride + 1)
+        cache.mkdir(parents=True, exist_ok=True)
+        found = cache / f"{found.resolve().name}-{size}.pack"
+        make_pack(clips, found)
+    pack = Pack(found, "train")
     if pack.size != size:
         raise VidgenError(
             f"{path} holds frames of {pack.size} px; prepare it with --size {size} "
             f"or train with --size {pack.size}."
         )
-    described = Path(path).with_suffix(".json")
-    about = (
-        json.loads(described.read_text())
-        if described.exists()
-        else {"title": pack.path.stem, "licence": "unknown"}
-    )
     return PackSource(pack, length, stride, about)

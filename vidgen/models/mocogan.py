@@ -377,6 +377,10 @@ class Discriminator(nn.Module):
             layers += [nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*layers)
         outputs = 1 + conditional + classes
+        if dims == 3 and patch and length < (1 if time_stride == 2 else 3 * (depth + 1) + 1):
+            raise VidgenError(
+                f"A clip of {length} frames is too short for a video discriminator at {size} px."
+            )
         if patch:
             self.head = _conv(dims, widths[-1], outputs, 4, stride, padding, norm)
         else:
