@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 from collections.abc import Sequence
 from functools import cached_property
@@ -23,6 +22,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from vidgen._clips.files import replacing, reported
 from vidgen.errors import VidgenError
 
 CELL = 64
@@ -202,15 +202,21 @@ class SpriteClips:
         self.cells = np.load(self.pack, mmap_mode="r")  # [character, cell, h, w, c]
 
     def _write(self, characters: list[dict[str, list[str]]]) -> None:
-        self.pack.parent.mkdir(parents=True, exist_ok=True)
-        part = self.pack.with_suffix(".part")
+        """Write the pack byte after byte, so that a full disk is told; then its table: none, no pack."""
+        with reported(self.pack):
+            self.pack.parent.mkdir(parents=True, exist_ok=True)
+            self.table.unlink(missing_ok=True)
         shape = (len(characters), CELLS_PER_CHARACTER, CELL, CELL, 3)
-        pack = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-        for index, layers in enumerate(tqdm(characters, "composing characters", unit="character")):
-            pack[index] = compose(self.root, layers)
-        pack.flush()
-        self.table.write_text(json.dumps(characters))
-        os.replace(part, self.pack)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        with replacing(self.pack) as part:
+            with reported(self.pack), part.open("wb") as file:
+                np.lib.format.write_array_header_1_0(file, header)
+            for layers in tqdm(characters, "composing characters", unit="character"):
+                cells = compose(self.root, layers)
+                with reported(self.pack), part.open("ab") as file:
+                    file.write(cells.tobytes())
+        with replacing(self.table) as part, reported(self.table):
+            part.write_text(json.dumps(characters))
 
     def __len__(self) -> int:
         return len(self.characters)
