@@ -10,6 +10,7 @@ import torch
 from train.directions import COUNT, main, principal_changes
 from vidgen.checkpoint import load_model, save_model
 from vidgen.models.mocogan import MoCoGAN, MoCoGANConfig
+from vidgen.recipe import Recipe
 from vidgen.session import Session
 
 
@@ -49,8 +50,44 @@ def test_names_are_written_and_a_minus_turns(path: Path) -> None:
     assert (path.parent / "tiny-directions.png").stat().st_size > 100
 
 
-def test_wrong_number_of_names(path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_minus_after_a_space_turns_too(path: Path) -> None:
+    assert main(["--model", str(path), "--names", "a, b,c,d,e,f"]) == 0
+    first = load_model(path)[2]["directions"]
+    assert main(["--model", str(path), "--names", "a, -b,c,d,e, - f"]) == 0
+    second = load_model(path)[2]["directions"]
+    signs = torch.tensor([1.0, -1, 1, 1, 1, -1, 1, 1])
+    torch.testing.assert_close(second, first * signs[:, None])
+    assert Session(path.parent).info("tiny").direction_names == ["a", "b", "c", "d", "e", "f"]
+
+
+def test_without_names_old_names_go_with_their_directions(path: Path) -> None:
+    assert main(["--model", str(path)]) == 0
+    plain = load_model(path)[2]["directions"]
+    assert main(["--model", str(path), "--names=-a,b,c,d,e,f"]) == 0
+    assert main(["--model", str(path)]) == 0
+    torch.testing.assert_close(load_model(path)[2]["directions"], plain)
+    assert Session(path.parent).info("tiny").direction_names[0] == "Direction 1"
+
+
+def test_a_small_content_has_fewer_directions(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / "small.safetensors"
+    model = MoCoGAN(MoCoGANConfig(32, content_dim=5, motion_dim=4, base_width=4))
+    save_model(path, model, {"licence": "MIT"})
+    assert main(["--model", str(path), "--names=-a,b,c,d,e,f"]) == 0
+    found = load_model(path)[2]["directions"]
+    assert found.shape == (COUNT, 5)
+    torch.testing.assert_close(found[:5] @ found[:5].T, torch.eye(5), atol=2e-3, rtol=0)  # kept in half
+    assert not found[5:].any()
+    recipe = Recipe(model="small", frames=2)
+    session = Session(tmp_path)
+    moved = session.render(recipe.replace(directions=(0, 0, 0, 0, 0, 3), pad=(3, 3)))
+    assert (moved == session.render(recipe)).all()
+
+
+@pytest.mark.parametrize("names", ["a,b", "", "a,b,c,d,e,", "a,b,c,d,e,-"])
+def test_wrong_number_of_names(path: Path, capsys: pytest.CaptureFixture, names: str) -> None:
     before = path.read_bytes()
-    assert main(["--model", str(path), "--names", "a,b"]) == 2
+    assert main(["--model", str(path), f"--names={names}"]) == 2
     assert "give 6" in capsys.readouterr().err
     assert path.read_bytes() == before

@@ -1,10 +1,12 @@
-"""Find and name a model's content directions: `python -m train.directions --model FILE [--names
-a,b,c,d,e,f]`.
+"""Find and name a model's content directions: `python -m train.directions --model FILE
+[--names=a,b,c,d,e,f]`.
 
 The directions are the eigenvectors of E[J^T J], J the change of the picture with the content: the principal
 components of what content can do, strongest first (six for the sliders, two for the drag pad). They are
 written into the weights file, and a sheet beside the run shows each from -2.5 to 2.5 on three contents, for a
-person to name them by eye. A name may begin with "-" to turn its direction round.
+person to name them by eye. A name may begin with "-" to turn its direction round (`--names=-a,b,...`: with
+"=", or the "-" reads as an option). Names belong to the directions that they were given for: without --names,
+the directions are found anew and old names are dropped.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from einops import rearrange, repeat
 from PIL import Image
 from torch import Tensor
@@ -27,12 +30,16 @@ from vidgen.video_io import tile
 
 COUNT = DIRECTIONS + 2
 REACH = (-2.5, -1.25, 0.0, 1.25, 2.5)
+NAMES_HELP = (
+    f"{DIRECTIONS} names, strongest direction first, as --names=-a,b,...: a '-' before a name turns its "
+    "direction round; without this option, old names are dropped"
+)
 
 
 @torch.no_grad()
 def principal_changes(model: torch.nn.Module, contents: int = 48, step: float = 0.5) -> Tensor:
     """Give the `COUNT` directions of content that change the picture most: [COUNT, d], unit length, strongest
-    first.
+    first; zero where a small content has no more.
 
     J by central differences at random contents, with random motions and categories.
     """
@@ -51,7 +58,7 @@ def principal_changes(model: torch.nn.Module, contents: int = 48, step: float = 
         total += jacobian @ jacobian.T
     vectors = torch.linalg.eigh(total).eigenvectors.flip(1).T[:COUNT]
     strongest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
-    return (vectors * strongest.sign()).float()
+    return F.pad((vectors * strongest.sign()).float(), (0, 0, 0, COUNT - len(vectors)))
 
 
 def sheet(model: torch.nn.Module, directions: Tensor, seeds: tuple[int, ...] = (1, 2, 3)) -> np.ndarray:
@@ -76,23 +83,29 @@ def sheet(model: torch.nn.Module, directions: Tensor, seeds: tuple[int, ...] = (
     return tile(rows)[0]
 
 
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if len(names) != DIRECTIONS or not all(name.removeprefix("-").strip() for name in names):
+        raise VidgenError(f"--names has {len(names)} names; give {DIRECTIONS}, none empty, between commas.")
+    return names
+
+
 def main(argv: list[str] | None = None) -> int:
     """Write the directions, and their names where given, into the weights file."""
     parser = argparse.ArgumentParser(prog="python -m train.directions", description=__doc__.split("\n")[0])
     parser.add_argument("--model", required=True, type=Path)
-    parser.add_argument("--names", help=f"{DIRECTIONS} names, strongest direction first, separated by commas")
+    parser.add_argument("--names", help=NAMES_HELP)
     parser.add_argument("--sheet", type=Path, help="PNG to look at (default: beside the weights file)")
     args = parser.parse_args(argv)
     try:
         model, about, extra = load_model(args.model)
-        names = args.names.split(",") if args.names else None
-        if names and len(names) != DIRECTIONS:
-            raise VidgenError(f"--names has {len(names)} names; give {DIRECTIONS}, separated by commas.")
+        names = None if args.names is None else _names(args.names)
         directions = principal_changes(model)
+        about.pop("direction_names", None)  # the old ones told of directions that may have been turned
         if names:
             turned = torch.tensor([-1.0 if name.startswith("-") else 1.0 for name in names] + [1.0, 1.0])
             directions = directions * turned[:, None]
-            about["direction_names"] = [name.strip().removeprefix("-") for name in names]
+            about["direction_names"] = [name.removeprefix("-").strip() for name in names]
         save_model(args.model, model, about, {**extra, "directions": directions})
         picture = args.sheet or args.model.with_name(f"{args.model.stem}-directions.png")
         Image.fromarray(sheet(model, directions)).save(picture)
