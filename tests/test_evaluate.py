@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from train import cards, evaluate, probes, readers
 from train.data.folders import open_clips
 from train.data.pack import pack
 from train.data.sprites import CELLS_PER_CHARACTER, SpriteClips
-from train.mocogan import PRESETS
+from train.mocogan import PRESETS, parse
+from train.prepare import _parser
 from train.readers import SWAPS, open_reader, open_real
 from vidgen.checkpoint import save_model
 from vidgen.metrics import scores
@@ -178,10 +180,60 @@ class TestEvaluate:
         assert evaluate.main(["--model", str(weights), "--samples", "1"]) == 2
         assert evaluate.main(["--model", str(weights), "--kind", "weather"]) == 2
         told = capsys.readouterr().err.splitlines()
-        assert ["no weights file" in told[0], "--samples is 1" in told[1], "no judge" in told[2]] == [
-            True
-        ] * 3
+        for words, line in zip(("no weights file", "--samples is 1", "no judge"), told, strict=True):
+            assert words in line
         assert not weights.with_suffix(".md").exists()
+
+    def test_shapes_take_no_data(
+        self, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert evaluate.main(["--model", str(weights), "--data", str(tmp_path), "--samples", "2"]) == 2
+        assert f"leave out --data {tmp_path}" in capsys.readouterr().err
+        assert not weights.with_suffix(".md").exists()
+        assert open_real("shapes", "shapes", tmp_path, 16, 1) is not None
+
+    def test_real_shapes_have_the_size_of_the_model(self, tmp_path: Path) -> None:
+        torch.manual_seed(0)
+        path = tmp_path / "small.safetensors"
+        model = MoCoGAN(MoCoGANConfig(32, base_width=4, num_labels=2))
+        save_model(path, model.eval(), {"data": "shapes", "categories": ["v", "h"], "clip_length": 8})
+        assert evaluate.main(["--model", str(path), "--samples", "2"]) == 0
+        (row,) = [x for x in path.with_suffix(".md").read_text().splitlines() if "| Nearest training" in x]
+        assert "none" not in row
+        assert row.split("|")[3].strip(), "no value of real clips"
+
+    @pytest.mark.parametrize("size", [32, 128])
+    def test_real_shapes_are_drawn_at_any_size(self, tmp_path: Path, size: int) -> None:
+        real = open_real("shapes", None, tmp_path, 4, 1, size)
+        rng = np.random.default_rng(0)
+        drawn = [
+            real.train(rng, 2),
+            real.test(rng, 2),
+            *real.swaps(rng, 2).values(),
+            real.labelled(rng, 2)[0],
+        ]
+        assert {clips.shape for clips in drawn} == {(2, 4, size, size, 3)}
+
+    @pytest.mark.parametrize(
+        ("data", "given", "how"),
+        [
+            ("shapes", "shapes", "drawn as training goes"),
+            ("sprites", "CLONE", "jrconway3/Universal-LPC-spritesheet"),
+            ("actions", "actions.pack", "train.prepare STRIPS --out actions.pack"),
+            ("mine", "mine.pack", "train.prepare"),
+        ],
+    )
+    def test_the_training_command_of_a_card_can_run(self, data: str, given: str, how: str) -> None:
+        text = cards._training({**CARD, "data": data, "options": {**PRESETS["modern"], "bfloat16": False}})
+        commands = [line for line in text.splitlines() if line.startswith("python -m ")]
+        words = shlex.split(commands[0])
+        args, options = parse(words[3:])
+        assert (args.data, args.preset, args.steps, str(args.out)) == (given, "modern", 2000, f"runs/{data}")
+        assert not options.bfloat16
+        assert how in text
+        if data == "actions":
+            made = _parser().parse_args(shlex.split(commands[1])[3:])
+            assert (made.out, made.group, made.fps, made.min_frames) == (given, "every:8", 25, 32)
 
     def test_only_one_code_changes_in_a_swap_set(self) -> None:
         class Recorder:

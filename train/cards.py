@@ -25,6 +25,20 @@ from vidgen.video_io import filmstrip
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT / "weights"
 MARKS = ("<!-- weights: begin -->", "<!-- weights: end -->")
+# data set: (what --data is, how to get it) to train with again
+OBTAIN = {
+    "shapes": ("shapes", "The shapes are drawn as training goes."),
+    "sprites": (
+        "CLONE",
+        "CLONE is a clone of the public repository `jrconway3/Universal-LPC-spritesheet`.",
+    ),
+    "actions": (
+        "actions.pack",
+        "`actions.pack` is made of STRIPS, the folder of the MoCoGAN authors' action strips, by\n\n```bash\n"
+        "python -m train.prepare STRIPS --out actions.pack --min-frames 32 --group every:8 --tests 2,7 "
+        '--fps 25 --names "one-hand wave,two-hand wave,jumping jack,bend"\n```',
+    ),
+}
 SHEET_CONTENTS, SHEET_MOTIONS, SHEET_FRAMES = 5, 3, 8
 GAP = 4  # px between filmstrips
 
@@ -177,7 +191,7 @@ def _training(card: dict[str, Any]) -> str:
     return (
         f"## Training\n\nPreset `{card['preset']}`, {card['steps']:,} steps in {card['hours']} hours on "
         f"{card['hardware']}, revision {card['revision']}:\n\n```bash\n{_train_command(card)}\n```"
-        f"{_changes(card)}"
+        f"\n\n{_obtain(card)[1]}{_changes(card)}"
     )
 
 
@@ -193,12 +207,18 @@ def _changes(card: dict[str, Any]) -> str:
 
 def _train_command(card: dict[str, Any]) -> str:
     """Give the command that trains again, with every option that differs from its preset."""
-    data, preset = Path(str(card["data"])).name, card["preset"]
+    name, preset = Path(str(card["data"])).name, card["preset"]
     usual = {**asdict(Options()), **PRESETS.get(preset, {})}
     own = {name: value for name, value in card.get("options", {}).items() if usual.get(name) != value}
     options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in own.items())
-    steps = f"--steps {card['steps']} --out runs/{data}{options}"
-    return f"python -m train.mocogan --preset {preset} --data {data} {steps}"
+    steps = f"--steps {card['steps']} --out runs/{name}{options}"
+    return f"python -m train.mocogan --preset {preset} --data {_obtain(card)[0]} {steps}"
+
+
+def _obtain(card: dict[str, Any]) -> tuple[str, str]:
+    """Say what --data is, and how to get it: a pack's name is all that is known of other data."""
+    pack = f"{Path(str(card['data'])).name}.pack"
+    return OBTAIN.get(card["data"], (pack, f"`{pack}` is a pack of `python -m train.prepare`."))
 
 
 def _figures(path: Path, reader: Reader, figures: Figures) -> str:

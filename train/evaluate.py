@@ -150,7 +150,7 @@ def evaluate(args: argparse.Namespace) -> None:
     session, reader = Session(args.model.parent, threads=args.threads), open_reader(kind, args.judge)
     info = session.info(str(args.model))
     stride = int(about.get("card", {}).get("options", {}).get("stride", 1))
-    real = open_real(kind, args.data, args.cache, info.clip_length, stride)
+    real = open_real(kind, args.data, args.cache, info.clip_length, stride, info.size)
     values = measure(session, args.model, kind, reader, real, args.samples, args.seed)
     marks = measure_real(real, reader, kind, args.samples, args.seed) if real else {}
     cards.write_card(
@@ -166,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--samples", type=int, default=512, help=f"clips of each of {SEEDS} repetitions (512)"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data", help="real clips: a clone of the LPC sheets, or a pack of train.prepare")
+    parser.add_argument("--data", help="real clips: an LPC clone, or a pack of train.prepare")
     parser.add_argument("--kind", help="what the model was trained on, if its file does not say")
     parser.add_argument("--judge", type=Path, help="default: weights/probes/KIND.safetensors")
     parser.add_argument("--cache", type=Path, default=Path("runs/data"), help="for composed characters")

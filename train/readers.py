@@ -80,10 +80,17 @@ def open_reader(kind: str, judge: Path | None = None) -> Reader:
     )
 
 
-def open_real(kind: str, data: str | None, cache: Path, length: int, stride: int) -> Real | None:
-    """Open the real clips of a data set; None where they need a path and there is none."""
+def open_real(
+    kind: str, data: str | None, cache: Path, length: int, stride: int, size: int = 64
+) -> Real | None:
+    """Open the real clips of a data set; None where they need a path and there is none.
+
+    length in frames; size in px, for shapes, which are drawn at any.
+    """
     if kind == "shapes":
-        return _shapes(length)
+        if data not in (None, "shapes"):
+            raise VidgenError(f"Real shapes are drawn on the spot: leave out --data {data}.")
+        return _shapes(length, size)
     if data is None:
         return None
     if kind == "sprites":
@@ -97,8 +104,8 @@ def _pack(data: str, length: int, stride: int) -> Real:
     return Real(*draws)
 
 
-def _shapes(length: int, count: int = 4096) -> Real:
-    splits = {split: ShapeClips(count, length=CROSSING, split=split) for split in ("train", "test")}
+def _shapes(length: int, size: int, count: int = 4096) -> Real:
+    splits = {split: ShapeClips(count, size, CROSSING, split=split) for split in ("train", "test")}
 
     def starts(rng: np.random.Generator, n: int) -> np.ndarray:
         return rng.integers(2 * CROSSING - 2, size=n)
