@@ -232,7 +232,8 @@ def save_card() -> dict[str, Any]:
         with gr.Row():
             parts["save"] = gr.Button(i18n("save_clip"), variant="primary", elem_id="save")
             parts["cancel"] = gr.Button(i18n("cancel"), elem_id="cancel")
-        parts["file"] = gr.File(label=i18n("saved"), interactive=False, elem_id="saved", height=90)
+        saved = {"label": i18n("saved"), "interactive": False, "visible": False, "elem_id": "saved"}
+        parts["file"] = gr.File(**saved)
         parts["upload"] = UploadedClip(
             label=i18n("restore"),
             file_types=[f".{kind}" for kind in web.KINDS],
@@ -299,7 +300,7 @@ def wire_saving(blocks: gr.Blocks, service: web.Service, parts: dict[str, Any], 
         with cache_folder() as folder:
             for step in service.export(service.read(values), kind, folder, scale):
                 if isinstance(step, Path):
-                    yield str(step)
+                    yield gr.File(str(step), visible=True)
                 else:
                     progress(step)
                     yield gr.skip()

@@ -15,6 +15,7 @@ vidgen.setUp = (props) => {
 vidgen.t = (key, values = {}) =>
   (vidgen.words[key] || key).replace(/\{(\w+)\}/g, (_, name) => values[name] ?? '');
 
+vidgen.copy = (plain) => JSON.parse(JSON.stringify(plain)); // structuredClone refuses the proxies that Gradio hands out
 vidgen.sleep = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 vidgen.randomSeed = () => Math.floor(Math.random() * 1e6);
 vidgen.clamp = (name, value) => Math.min(Math.max(value, vidgen.ranges[name][0]), vidgen.ranges[name][1]);
@@ -50,7 +51,7 @@ const parseField = (name, text, fallback) => {
 vidgen.fromAddress = (search) => {
   const query = new URLSearchParams(search);
   const model = vidgen.models[query.get('m')] || Object.values(vidgen.models)[0];
-  const recipe = structuredClone(model.defaults);
+  const recipe = vidgen.copy(model.defaults);
   for (const [key, name] of Object.entries(KEYS)) {
     if (name !== 'model' && query.has(key)) recipe[name] = parseField(name, query.get(key), recipe[name]);
   }
@@ -203,7 +204,7 @@ vidgen.changeModel = (name) => {
 
 // Take a new recipe from anything but the native controls, which are then set to it.
 vidgen.adopt = (recipe) => {
-  vidgen.change(vidgen.tidy({ ...structuredClone(vidgen.plain), ...structuredClone(recipe) }));
+  vidgen.change(vidgen.tidy({ ...vidgen.copy(vidgen.plain), ...vidgen.copy(recipe) }));
   vidgen.fireAdopt();
 };
 
