@@ -123,6 +123,7 @@ vidgen.mountBoard = (element, server, trigger) => {
   const open = (cell) => { vidgen.adopt(cell.recipe); trigger('promote'); };
   const cellOf = (plan, old) => {
     const canvas = make('canvas', { width: 64, height: 64 });
+    canvas.setAttribute('aria-hidden', 'true'); // its button has the name
     const button = make('button', { type: 'button', className: 'vg-cell' }, canvas);
     button.setAttribute('aria-label', plan.label);
     button.title = plan.label;
