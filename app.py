@@ -163,7 +163,7 @@ def content_card(controls: dict[str, Any]) -> gr.Button:
         gr.Markdown(i18n("content"), elem_classes="vg-title")
         controls["content_seed"], dice, controls["content_lock"] = seed_row("content")
         with gr.Row(elem_classes="vg-split"):
-            with gr.Column(scale=3, min_width=200, elem_classes="vg-sliders"):
+            with gr.Column(scale=5, min_width=200, elem_classes="vg-sliders"):
                 for name in DIRECTIONS:
                     controls[name] = slider("directions", 0, 0.05, label=name, elem_id=name)
             with gr.Column(scale=2, min_width=170):

@@ -273,9 +273,9 @@ def describe(info: ModelInfo) -> dict[str, Any]:
 
 
 def card_text(path: str | Path) -> str:
-    """Read a model card for the page: without its head and its pictures, which the page shows itself."""
+    """Read a model card for the page: without its title and its pictures, which the page shows itself."""
     text = Path(path).read_text(encoding="utf-8")
-    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.S)
+    text = re.sub(r"\A# .*\n", "", text)
     return re.sub(r"!\[[^\]]*\]\([^)]*\)", "", text)
 
 
