@@ -133,7 +133,7 @@ class ImageGenerator(nn.Module):
         code = latent.flatten(1)  # n d
         x = F.relu(self.first(latent))  # n c 4 4
         for up, norm, modulation in zip(self.ups, self.norms, self.modulations, strict=True):
-            x = F.relu(modulation(norm(up(x)), code))  # n c 2h 2w
+            x = F.relu(modulation(norm(up(x)), code), inplace=True)  # n c 2h 2w
         return torch.tanh(self.last(x))
 
     def fold(self) -> None:
