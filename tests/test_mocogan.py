@@ -193,6 +193,21 @@ def test_too_short_clip_for_the_discriminator() -> None:
         Discriminator(3, 64, length=8, width=4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_instance_noise_in_every_layout(dtype: torch.dtype) -> None:
+    layer, plain = InstanceNoise(0.1), torch.zeros(4, 6, 8, 10, 12, dtype=dtype)
+    for x in (
+        plain,
+        plain.contiguous(memory_format=torch.channels_last_3d),
+        plain.transpose(1, 2),
+        plain[:, :, 0],
+    ):
+        noise = layer(x).float()
+        assert noise.shape == x.shape
+        assert abs(float(noise.std()) - 0.1) < 0.01
+        assert noise.unique().numel() > 100
+
+
 def test_instance_noise_only_in_training() -> None:
     layer, x = InstanceNoise(0.1), torch.zeros(1000)
     assert abs(float(layer(x).std()) - 0.1) < 0.02
