@@ -136,7 +136,7 @@ def filmstrip(frames: np.ndarray, count: int | None = None, gap: int = 0, shade:
     return tile(chosen[None, :, None], gap, shade)[0]
 
 
-def jpeg_sheet(frames: np.ndarray, quality: int = 90) -> bytes:
+def jpeg_sheet(frames: np.ndarray, quality: int = 95) -> bytes:
     """Encode uint8 [t, h, w, c] as one JPEG, the frames one below the other."""
     sheet = rearrange(frames, "t h w c -> (t h) w c")
     if sheet.shape[0] > MAX_JPEG_SIDE:
