@@ -6,12 +6,22 @@ import itertools
 
 import pytest
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 from torch import nn
 
 from vidgen.errors import VidgenError
 from vidgen.layers import InstanceNoise
 from vidgen.models import build, config_from
-from vidgen.models.mocogan import CATEGORY_INPUTS, HEADS, Discriminator, MoCoGAN, MoCoGANConfig, knot_labels
+from vidgen.models.mocogan import (
+    CATEGORY_INPUTS,
+    HEADS,
+    Discriminator,
+    MoCoGAN,
+    MoCoGANConfig,
+    Palette,
+    knot_labels,
+)
 
 TINY = {"size": 32, "content_dim": 6, "motion_dim": 4, "state_dim": 5, "base_width": 4, "clip_length": 4}
 
@@ -92,8 +102,10 @@ def test_strength_zero_stands_still_and_one_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("modulate", [True, False])
-def test_folded_norms_are_the_same_function(modulate: bool) -> None:
-    m = model(head="conv", modulate=modulate).train()
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("size", [8, 32])
+def test_rendering_is_the_same_function(head: str, modulate: bool, size: int) -> None:
+    m = model(head=head, modulate=modulate, size=size).train()
     for _ in range(3):
         m(*codes(m))  # moves the running statistics away from 0 and 1
     m.eval()
@@ -101,6 +113,16 @@ def test_folded_norms_are_the_same_function(modulate: bool) -> None:
     folded = m.folded()
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
     torch.testing.assert_close(folded(points), m.image(points), atol=1e-5, rtol=1e-4)
+
+
+def test_palette_gives_every_motion_the_same_colours() -> None:
+    torch.manual_seed(0)
+    palette = Palette(content_dim=6, colours=3, channels=3)
+    content, motion = torch.randn(1, 6).expand(2, -1), torch.randn(2, 5)
+    whole = F.one_hot(torch.randint(3, (2, 8, 8)), 3).permute(0, 3, 1, 2) * 1e3  # one colour a pixel
+    seen = rearrange(palette(whole, torch.cat([content, motion], 1)), "n c h w -> n (h w) c")
+    assert [len(clip.unique(dim=0)) for clip in seen] == [3, 3]
+    torch.testing.assert_close(seen[0].unique(dim=0), seen[1].unique(dim=0))
 
 
 def test_modulation_multiplies() -> None:

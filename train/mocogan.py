@@ -50,6 +50,7 @@ class Options:
     state_dim: int = 10
     base_width: int = 64
     head: str = "transposed"
+    colours: int = 16
     modulate: bool = False
     category_input: str = "motion"
     # discriminators
@@ -181,6 +182,7 @@ class MoCoGANTrainer:
             category_input=o.category_input,
             base_width=o.base_width,
             head=o.head,
+            colours=o.colours,
             modulate=o.modulate,
             clip_length=o.length,
         )

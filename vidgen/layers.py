@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class InstanceNoise(nn.Module):
@@ -18,8 +17,7 @@ class InstanceNoise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and self.sigma):
             return x
-        # One long float32 row, read in x's own order: PyTorch draws any other kind one number at a time,
-        # which took more than half of a training step in bfloat16.
+        # One long float32 row, read in x's own order: PyTorch draws any other kind one number at a time.
         noise = torch.randn(x.numel(), device=x.device).to(x.dtype)
         dense = x.is_contiguous() or any(
             x.ndim == ndim and x.is_contiguous(memory_format=layout)
@@ -48,10 +46,3 @@ class Modulation(nn.Module):
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         gain, shift = rearrange(self.affine(code), "n (two c) -> two n c 1 1", two=2)
         return torch.addcmul(shift.to(x.dtype), x, 1 + gain.to(x.dtype))
-
-
-def fold_norm(conv: nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> nn.ConvTranspose2d:
-    """Merge a BatchNorm into the transposed convolution before it: the same function in eval mode, less
-    work.
-    """
-    return fuse_conv_bn_eval(conv.eval(), norm.eval(), transpose=True)

@@ -148,8 +148,8 @@ def codes(recipes: Sequence[Recipe], model: nn.Module, directions: Tensor, nativ
 def fast_dtype(device: str) -> torch.dtype:
     """Choose the precision of rendering: half on a GPU, float32 on a processor.
 
-    bfloat16 would be a quarter faster on some processors, but moves single pixels by up to 10 levels of 255,
-    and a recipe should give the same picture everywhere.
+    bfloat16 is faster on some processors, but moves single pixels visibly, and a recipe should give the same
+    picture everywhere.
     """
     return torch.float16 if torch.device(device).type == "cuda" else torch.float32
 

@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vidgen.errors import VidgenError
-from vidgen.layers import InstanceNoise, Modulation, fold_norm
+from vidgen.fast import Doubling, DoublingConv, FirstMap, Modulate, fold_norm
+from vidgen.layers import InstanceNoise, Modulation
 
 CATEGORY_INPUTS = ("motion", "generator", "both")
-HEADS = ("transposed", "conv")
+HEADS = ("transposed", "conv", "palette")
 NORMS = ("batch", "spectral", "none")
 SMOOTHEST = 0.85  # what the path keeps of its past, a knot later, at smoothness 1
 
@@ -38,8 +39,10 @@ class MoCoGANConfig:
     category_input: where the one-hot category goes: "motion" (the paper), "generator" (the authors' code) or
     "both".
     head: how G_I ends: "transposed" (the paper: a transposed convolution to RGB) or "conv" (one more block,
-    then a 3x3 convolution, which draws finer detail). modulate: the latent also scales and shifts the
-    channels at every resolution. clip_length: frames of a training clip.
+    then a 3x3 convolution, which draws finer detail) or "palette" (the same block, whose convolution shares
+    each pixel out among `colours` colours that the content alone chooses: no motion can change them).
+    modulate: the latent also scales and shifts the channels at every resolution. clip_length: frames of a
+    training clip.
     """
 
     size: int = 64
@@ -51,13 +54,22 @@ class MoCoGANConfig:
     category_input: str = "motion"
     base_width: int = 64
     head: str = "transposed"
+    colours: int = 16
     modulate: bool = False
     clip_length: int = 16
 
     def __post_init__(self) -> None:
         if self.size < 8 or self.size & (self.size - 1):
             raise VidgenError(f"The frame size is {self.size}; choose a power of two from 8 on, such as 64.")
-        for name in ("channels", "content_dim", "motion_dim", "state_dim", "base_width", "clip_length"):
+        for name in (
+            "channels",
+            "content_dim",
+            "motion_dim",
+            "state_dim",
+            "base_width",
+            "colours",
+            "clip_length",
+        ):
             if getattr(self, name) < 1:
                 raise VidgenError(f"{name} is {getattr(self, name)}; it must be at least 1.")
         if self.num_labels < 0:
@@ -90,9 +102,7 @@ class MotionPath(nn.Module):
         # map.
         self.start = nn.Identity() if noise_dim == state_dim else nn.Linear(noise_dim, state_dim)
         self.gru = nn.GRU(noise_dim + num_labels, state_dim, batch_first=True)
-        with (
-            torch.no_grad()
-        ):  # PyTorch's small start leaves the path a fifth of the content's size, and unheard
+        with torch.no_grad():  # PyTorch's start leaves the path far smaller than the content, and unheard
             self.gru.weight_ih_l0.mul_(3)
             self.gru.bias_ih_l0[state_dim : 2 * state_dim].fill_(1.5)  # remember: motion goes on by itself
 
@@ -116,7 +126,7 @@ class ImageGenerator(nn.Module):
         doublings = int(math.log2(config.size // 4))
         widths = [config.base_width * min(2 ** (doublings - 1 - level), 8) for level in range(doublings)]
         self.first = nn.ConvTranspose2d(latent_dim, widths[0], 4, 1, 0)
-        if config.head == "conv":
+        if config.head != "transposed":
             widths.append(max(config.base_width // 2, 8))
         pairs = list(zip(widths, widths[1:], strict=False))
         self.ups = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False) for a, b in pairs)
@@ -124,28 +134,52 @@ class ImageGenerator(nn.Module):
         self.modulations = nn.ModuleList(
             (Modulation(latent_dim, b) if config.modulate else Unmodulated()) for _, b in pairs
         )
-        if config.head == "conv":
-            self.last: nn.Module = nn.Conv2d(widths[-1], config.channels, 3, 1, 1)
+        outputs = config.colours if config.head == "palette" else config.channels
+        if config.head == "transposed":
+            self.last: nn.Module = nn.ConvTranspose2d(widths[-1], outputs, 4, 2, 1)
         else:
-            self.last = nn.ConvTranspose2d(widths[-1], config.channels, 4, 2, 1)
+            self.last = nn.Conv2d(widths[-1], outputs, 3, 1, 1)
+        self.paint: nn.Module = Direct()
+        if config.head == "palette":
+            self.paint = Palette(config.content_dim, config.colours, config.channels)
 
     def forward(self, latent: Tensor) -> Tensor:
         code = latent.flatten(1)  # n d
         x = F.relu(self.first(latent))  # n c 4 4
         for up, norm, modulation in zip(self.ups, self.norms, self.modulations, strict=True):
             x = F.relu(modulation(norm(up(x)), code), inplace=True)  # n c 2h 2w
-        return torch.tanh(self.last(x))
-
-    def fold(self) -> None:
-        """Merge the norms into the convolutions, for rendering; the same function as in eval mode."""
-        self.ups = nn.ModuleList(fold_norm(up, norm) for up, norm in zip(self.ups, self.norms, strict=True))
-        self.norms = nn.ModuleList(nn.Identity() for _ in self.norms)
+        return self.paint(self.last(x), code)
 
     def content_weights(self, content_dim: int) -> Tensor:
         """Collect the weights through which the content enters: [content_dim, outputs]."""
         entries = [self.first.weight[:content_dim].flatten(1)]
         entries += [m.affine.weight[:, :content_dim].T for m in self.modulations if isinstance(m, Modulation)]
+        if isinstance(self.paint, Palette):
+            entries.append(self.paint.hidden.weight.T)
         return torch.cat(entries, 1)
+
+
+class FastImageGenerator(nn.Module):
+    """G_I for rendering: the same function in eval mode, with the norms folded into the convolutions."""
+
+    def __init__(self, image: ImageGenerator) -> None:
+        super().__init__()
+        ups = [fold_norm(up, norm) for up, norm in zip(image.ups, image.norms, strict=True)]
+        modulations = list(image.modulations)
+        if isinstance(image.last, nn.ConvTranspose2d):
+            self.last: nn.Module = Doubling(image.last)
+        else:
+            self.last = DoublingConv(ups.pop(), modulations.pop(), image.last)
+        self.first, self.ups = FirstMap(image.first), nn.ModuleList(ups)
+        self.modulations = nn.ModuleList(Modulate(modulation) for modulation in modulations)
+        self.paint = image.paint
+
+    def forward(self, latent: Tensor) -> Tensor:
+        code = latent.flatten(1)  # n d
+        x = self.first(latent).relu_()  # n c 4 4
+        for up, modulate in zip(self.ups, self.modulations, strict=True):
+            x = modulate(up(x), code)  # n c 2h 2w
+        return self.paint(self.last(x, code), code)
 
 
 class Unmodulated(nn.Module):
@@ -153,6 +187,37 @@ class Unmodulated(nn.Module):
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:  # noqa: ARG002 (the modulation's signature)
         return x
+
+
+class Direct(nn.Module):
+    """Take the last convolution's outputs as the colours: the paper's generator."""
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:  # noqa: ARG002 (the palette's signature)
+        return torch.tanh(x)
+
+
+class Palette(nn.Module):
+    """Share each pixel out among colours that the content chooses: x [n, k, h, w], code [n, d] -> [n, c, h,
+    w].
+
+    The motion decides what is where, and never what colour it has, as in vector graphics with layers of one
+    colour each. The colours come from z_C, the code's first `content_dim` entries, through one hidden layer.
+    """
+
+    def __init__(self, content_dim: int, colours: int, channels: int, width: int = 128) -> None:
+        super().__init__()
+        self.content_dim, self.channels = content_dim, channels
+        self.hidden = nn.Linear(content_dim, width)
+        self.colours = nn.Linear(width, colours * channels)
+        nn.init.normal_(self.colours.weight, 0, 1 / width**0.5)
+        nn.init.normal_(self.colours.bias, 0, 1)  # colours that differ from the start find different uses
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        colours = self.colours(F.relu(self.hidden(code[:, : self.content_dim])))
+        colours = rearrange(torch.tanh(colours.float()), "n (k c) -> n k c", c=self.channels)
+        with torch.autocast(x.device.type, enabled=False):  # a colour has more levels than bfloat16
+            mixed = rearrange(x.float().softmax(1), "n k h w -> n (h w) k") @ colours
+        return rearrange(mixed, "n (h w) c -> n c h w", h=x.shape[2])
 
 
 class MoCoGAN(nn.Module):
@@ -247,11 +312,9 @@ class MoCoGAN(nn.Module):
             parts.append(F.one_hot(per_frame, self.num_labels).to(content.dtype))
         return torch.cat([*parts, self.path(motion, times, label, strength, smoothness)], -1)
 
-    def folded(self) -> ImageGenerator:
-        """Copy G_I for rendering, with its norms folded into its convolutions."""
-        image = copy.deepcopy(self.image).eval()
-        image.fold()
-        return image
+    def folded(self) -> FastImageGenerator:
+        """Copy G_I for rendering."""
+        return FastImageGenerator(copy.deepcopy(self.image).eval()).eval()
 
     def content_weights(self) -> Tensor:
         """Collect the weights through which the content enters: [d_C, outputs]."""

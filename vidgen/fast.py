@@ -1,0 +1,134 @@
+"""Layers of the rendering path: the functions of the layers they are made from, in faster forms that need no
+gradient.
+
+A 4x4 transposed convolution of stride 2 is here one 2x2 convolution. Each output pixel reads two by two input
+pixels, through one of four kernels by the parity of its row and column. The 2x2 convolution computes all four
+for every window, [n, (row parity, column parity, c), h + 1, w + 1]; the output pixel (y, x) is at window
+((y + 1) // 2, (x + 1) // 2).
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from vidgen.layers import Modulation
+
+PARITIES = list(itertools.product((0, 1), (0, 1)))  # of row and column
+
+
+def fold_norm(conv: nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> nn.ConvTranspose2d:
+    """Merge a BatchNorm into the transposed convolution before it: the same function in eval mode."""
+    return fuse_conv_bn_eval(conv.eval(), norm.eval(), transpose=True)
+
+
+class FirstMap(nn.Module):
+    """A transposed convolution of one pixel, without padding, as a matrix product: [n, d, 1, 1] -> [n, c, k,
+    k], channels last.
+    """
+
+    def __init__(self, conv: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        self.side = conv.kernel_size[0]
+        self.weight = nn.Parameter(rearrange(conv.weight.detach(), "d c h w -> (h w c) d").contiguous())
+        self.bias = nn.Parameter(conv.bias.detach().repeat(self.side**2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = F.linear(x.flatten(1), self.weight, self.bias)
+        return rearrange(flat, "n (h w c) -> n c h w", h=self.side, w=self.side)
+
+
+class Modulate(nn.Module):
+    """A `Modulation`, or none, and a ReLU, in place: fresh memory for each map costs more than the sums.
+
+    copies: of the channels, one after the other, that get the same gain and shift.
+    """
+
+    def __init__(self, modulation: nn.Module, copies: int = 1) -> None:
+        super().__init__()
+        self.affine: nn.Linear | None = None
+        if isinstance(modulation, Modulation):
+            parts = [
+                repeat(part, "(two c) ... -> (two copies c) ...", two=2, copies=copies)
+                for part in (modulation.affine.weight.detach(), modulation.affine.bias.detach())
+            ]
+            self.affine = nn.Linear(parts[0].shape[1], parts[0].shape[0])
+            self.affine.weight, self.affine.bias = nn.Parameter(parts[0]), nn.Parameter(parts[1])
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        if self.affine is not None:
+            gain, shift = rearrange(self.affine(code), "n (two c) -> two n c 1 1", two=2)
+            x = x.mul_(1 + gain).add_(shift)
+        return x.relu_()
+
+
+class Windows(nn.Module):
+    """The 2x2 convolution of a 4x4 transposed convolution of stride 2: [n, i, h, w] -> [n, 4 c, h + 1, w +
+    1].
+    """
+
+    def __init__(self, conv: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        assert (conv.kernel_size, conv.stride, conv.padding) == ((4, 4), (2, 2), (1, 1)), conv
+        taps = [[3, 1], [2, 0]]  # that a row (column) of even and of odd number reads
+        kernels = [conv.weight.detach()[:, :, taps[row]][:, :, :, taps[column]] for row, column in PARITIES]
+        self.weight = nn.Parameter(rearrange(torch.stack(kernels), "four i o h w -> (four o) i h w"))
+        self.bias = nn.Parameter(conv.bias.detach().repeat(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, padding=1)
+
+
+class Doubling(nn.Module):
+    """A 4x4 transposed convolution of stride 2: [n, i, h, w] -> [n, c, 2 h, 2 w]."""
+
+    def __init__(self, conv: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        self.windows = Windows(conv)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:  # noqa: ARG002 (the signature of an end)
+        (n, _, h, w), windows = x.shape, self.windows(x)
+        channels = windows.shape[1] // 4
+        kind = {"dtype": windows.dtype, "device": windows.device, "memory_format": torch.channels_last}
+        out = torch.empty((n, channels, 2 * h, 2 * w), **kind)
+        for (row, column), part in zip(PARITIES, windows.split(channels, 1), strict=True):
+            out[:, :, row::2, column::2] = part[:, :, row : row + h, column : column + w]
+        return out
+
+
+class DoublingConv(nn.Module):
+    """A 4x4 transposed convolution of stride 2, a modulation, a ReLU and a 3x3 convolution: [n, i, h, w] ->
+    [n, c, 2 h, 2 w].
+
+    The map between them is never laid out: the last convolution reads the windows, and draws four pixels at
+    each.
+    """
+
+    def __init__(self, up: nn.ConvTranspose2d, modulation: nn.Module, last: nn.Conv2d) -> None:
+        super().__init__()
+        self.windows, self.modulate, self.channels = Windows(up), Modulate(modulation, 4), up.out_channels
+        weight = last.weight.detach().new_zeros(2, 2, last.out_channels, 2, 2, up.out_channels, 2, 2)
+        for row, column in PARITIES:  # of the pixel drawn
+            for y, x in itertools.product(range(3), range(3)):  # row + y - 1, column + x - 1: the pixel read
+                read = (row + y - 1) % 2, (column + x - 1) % 2
+                window = (row + y) // 2, (column + x) // 2
+                weight[(row, column, slice(None), *read, slice(None), *window)] = last.weight.detach()[
+                    ..., y, x
+                ]
+        self.weight = nn.Parameter(rearrange(weight, "a b o c d i h w -> (a b o) (c d i) h w").contiguous())
+        self.bias = nn.Parameter(last.bias.detach().repeat(4))
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        windows = self.modulate(self.windows(x), code)
+        outside = rearrange(windows, "n (a b c) h w -> a b n c h w", a=2, b=2)  # pixels beyond the edges
+        outside[1, :, ..., 0, :] = 0
+        outside[0, :, ..., -1, :] = 0
+        outside[:, 1, ..., 0] = 0
+        outside[:, 0, ..., -1] = 0
+        drawn = F.conv2d(windows, self.weight, self.bias)
+        return rearrange(drawn, "n (a b o) h w -> n o (h a) (w b)", a=2, b=2)
