@@ -38,6 +38,7 @@ class ModelInfo:
     direction_names: list[str]
     truncation: bool
     default_frames: int
+    reversible: bool = False  # a translator that also translates back
 
 
 def models(folder: str | Path = WEIGHTS) -> list[ModelInfo]:
@@ -83,6 +84,7 @@ def _info(path: Path, family: str, config: dict[str, Any], about: dict[str, Any]
         direction_names=_texts("direction_names", named, DIRECTIONS),
         truncation=bool(about.get("truncation", False)),
         default_frames=int(_number("default_frames", about.get("default_frames", 32), RANGES["frames"])),
+        reversible=bool(config.get("reversible", False)),
     )
 
 
