@@ -24,7 +24,7 @@ from einops import rearrange, repeat
 from PIL import Image
 from torch import Tensor
 
-from train import common, losses
+from train import command, common, losses
 from train.augment import translate
 from train.data.sources import Batch, Source, open_source
 from train.ema import EMA
@@ -484,52 +484,19 @@ def export(
     save_model(path, settled(trainer, batches), {**about, "card": card})
 
 
-def _truth(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-    return text.lower() == "true"
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
-
-
 def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
-    """Read the command line: the run's options, then one option for every field of `Options`."""
-    parser = argparse.ArgumentParser(prog="python -m train.mocogan", description=__doc__.split("\n")[0])
-    parser.add_argument("--preset", choices=PRESETS, default="modern")
+    """Read the command line."""
+    parser = command.parser("train.mocogan", __doc__.split("\n")[0], Options, PRESETS)
     parser.add_argument(
         "--data", required=True, help="an LPC clone, the word shapes, a pack, or a folder of strips or videos"
     )
-    parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument("--steps", type=_positive, default=100_000)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--cache", type=Path, default=None, help="where packed data goes (default: OUT/data)")
-    parser.add_argument("--save-every", type=_positive, default=500)
-    parser.add_argument("--sample-every", type=_positive, default=500)
-    parser.add_argument("--revise", action="store_true", help="resume a run although options changed")
-    for field in dataclasses.fields(Options):
-        kind = {"bool": _truth, "int": int, "float": float}.get(str(field.type), str)
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=None)
     args = parser.parse_args(argv)
-    named = {
-        f.name: getattr(args, f.name)
-        for f in dataclasses.fields(Options)
-        if getattr(args, f.name) is not None
-    }
-    return args, Options(**{**PRESETS[args.preset], **named})
+    return args, command.chosen(args, Options, PRESETS)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Train; returns the exit code."""
-    try:
-        return train(*parse(argv))
-    except (VidgenError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    return command.run(lambda: train(*parse(argv)))
 
 
 def train(args: argparse.Namespace, options: Options) -> int:
@@ -547,7 +514,7 @@ def train(args: argparse.Namespace, options: Options) -> int:
     }
     target = args.out / "model.safetensors"
     record = common.run(
-        Scheduled(trainer, args.steps),
+        command.Scheduled(trainer, args.steps),
         args.out,
         args.steps,
         settings,
@@ -558,19 +525,6 @@ def train(args: argparse.Namespace, options: Options) -> int:
     )
     export(trainer, target, settings, args.steps, record)
     return 0
-
-
-class Scheduled:
-    """The trainer with its learning rates set before each step."""
-
-    def __init__(self, trainer: MoCoGANTrainer, steps: int) -> None:
-        self.trainer, self.steps = trainer, steps
-        self.state, self.load, self.sample = trainer.state, trainer.load, trainer.sample
-
-    def step(self, index: int) -> dict[str, float]:
-        """Train one step."""
-        self.trainer.set_rates(index, self.steps)
-        return self.trainer.step(index)
 
 
 if __name__ == "__main__":

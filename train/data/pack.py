@@ -58,6 +58,11 @@ class Pack:
         """Return one whole clip, uint8 [t, h, w, c]."""
         return self.window(index, 0, int(self.lengths[index]))
 
+    def mapped(self, index: int) -> np.ndarray:
+        """Return one whole clip as it lies in the file, uint8 [t, h, w, c], read-only and not yet read."""
+        first = int(self._starts[index])
+        return self._frames[first : first + int(self.lengths[index])]
+
     def window(self, index: int, start: int, length: int, stride: int = 1) -> np.ndarray:
         """Return `length` frames of a clip from `start` on, `stride` apart, uint8 [t, h, w, c].
 

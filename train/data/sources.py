@@ -192,7 +192,7 @@ def _mirrored(name: str, about: dict[str, Any]) -> bool:
     return int(Path(name).stem) % 2 == 1
 
 
-def _described(path: Path) -> dict[str, Any]:
+def described(path: Path) -> dict[str, Any]:
     """Read the description beside a pack: title, licence, credit, mirrored_pairs; all optional."""
     found, own = path.with_suffix(".json"), {"title": path.stem, "licence": "unknown"}
     if not found.exists():
@@ -219,7 +219,7 @@ def open_source(path: str, cache: Path, *, size: int, length: int, stride: int) 
         raise VidgenError(
             f"{path} is neither an LPC clone, nor a pack, nor a folder of clips, nor the word shapes."
         )
-    about = _described(found)
+    about = described(found)
     if found.is_dir():
         clips = open_clips(found, size, min_frames=(length - 1) * stride + 1)
         cache.mkdir(parents=True, exist_ok=True)

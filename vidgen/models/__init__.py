@@ -9,9 +9,12 @@
 | label | [n] or [n, t] int, or None |
 | generator | config, content_dim, motion_dim, num_labels, motion_length(last_time), and the below |
 
-`forward(content, motion, times, label=None, strength=1.0) -> video`; `latents(same) -> [n, t, d]`, what the
-picture network draws frames from; `folded()`, that network ready for rendering; `path(motion, times, label,
-strength)`, for the plot.
+| translator (Recycle-GAN) | config, reversible, and the below |
+
+Generators: `forward(content, motion, times, label=None, strength=1.0) -> video`; `latents(same) -> [n, t,
+d]`, what the picture network draws frames from; `folded()`, that network ready for rendering; `path(motion,
+times, label, strength)`, for the plot. Translators: `forward(video) -> video`, `predict(two frames) -> the
+next`, and `back(video)` where they are reversible.
 """
 
 from __future__ import annotations
@@ -25,8 +28,12 @@ from torch import nn
 
 from vidgen.errors import VidgenError
 from vidgen.models.mocogan import MoCoGAN, MoCoGANConfig
+from vidgen.models.recyclegan import RecycleGAN, RecycleGANConfig
 
-FAMILIES: dict[str, tuple[type, type[nn.Module]]] = {"mocogan": (MoCoGANConfig, MoCoGAN)}
+FAMILIES: dict[str, tuple[type, type[nn.Module]]] = {
+    "mocogan": (MoCoGANConfig, MoCoGAN),
+    "recyclegan": (RecycleGANConfig, RecycleGAN),
+}
 
 
 def nearest(name: str, names: list[str]) -> str:

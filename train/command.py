@@ -1,0 +1,73 @@
+"""The command line that all trainers share: the run's options, then one for every field of a recipe."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vidgen.errors import VidgenError
+
+
+def parser(name: str, about: str, recipe: type, presets: Mapping[str, Any]) -> argparse.ArgumentParser:
+    """Make the parser of `python -m name`: presets of a recipe, the run's options, the recipe's fields."""
+    made = argparse.ArgumentParser(prog=f"python -m {name}", description=about)
+    made.add_argument("--preset", choices=presets, default="modern")
+    made.add_argument("--out", required=True, type=Path)
+    made.add_argument("--steps", type=_positive, default=100_000)
+    made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    made.add_argument("--threads", type=int, default=0)
+    made.add_argument("--cache", type=Path, default=None, help="where packed data goes (default: OUT/data)")
+    made.add_argument("--save-every", type=_positive, default=500)
+    made.add_argument("--sample-every", type=_positive, default=500)
+    made.add_argument("--revise", action="store_true", help="resume a run although options changed")
+    for field in dataclasses.fields(recipe):
+        kind = {"bool": _truth, "int": int, "float": float}.get(str(field.type), str)
+        made.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=None)
+    return made
+
+
+def chosen(args: argparse.Namespace, recipe: type, presets: Mapping[str, Any]) -> Any:
+    """Build the recipe: a preset with the fields that the command line names."""
+    named = {f.name: getattr(args, f.name) for f in dataclasses.fields(recipe)}
+    given = {name: value for name, value in named.items() if value is not None}
+    return recipe(**{**presets[args.preset], **given})
+
+
+def run(command: Callable[[], int]) -> int:
+    """Run a command; a mistake of the user is told in one sentence, with exit code 2."""
+    try:
+        return command()
+    except (VidgenError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+class Scheduled:
+    """A trainer with its learning rates set before each step: `set_rates(index, steps)`."""
+
+    def __init__(self, trainer: Any, steps: int) -> None:
+        self.trainer, self.steps = trainer, steps
+        self.state, self.load, self.sample = trainer.state, trainer.load, trainer.sample
+
+    def step(self, index: int) -> dict[str, float]:
+        """Train one step."""
+        self.trainer.set_rates(index, self.steps)
+        return self.trainer.step(index)
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)

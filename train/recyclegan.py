@@ -1,0 +1,399 @@
+"""Train Recycle-GAN: `python -m train.recyclegan --a PATH --b PATH --out DIR`. The same command resumes.
+
+--a, --b: the two streams, X and Y: a video, a folder of videos, frames or three-frame strips, a pack of
+train.prepare, or avatars:NAME. `paper` is the paper's recipe; `modern` is smaller and faster, keeps an
+average of the weights, changes the light of the input, and adds noise before the way back, so that nothing
+can be hidden in a translated frame. A step computes each translated frame once, for all losses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from PIL import Image
+from torch import Tensor
+
+from train import command, common
+from train.data.triplets import Triplets, open_triplets
+from train.ema import EMA
+from vidgen.checkpoint import save_model
+from vidgen.errors import VidgenError
+from vidgen.models.recyclegan import PatchDiscriminator, Predictor, RecycleGAN, RecycleGANConfig, generator
+
+LOSSES = ("recycle", "recycle+cycle", "cycle")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Hold a training recipe; the defaults are the paper's, `PRESETS` has the others."""
+
+    # networks
+    size: int = 256
+    generator: str = "resnet"
+    width: int = 64
+    blocks: int = 9
+    upsampling: str = "transposed"
+    predictor: str = "stacked"
+    predictor_width: int = 64
+    residual: bool = False
+    d_width: int = 64
+    d_layers: int = 3
+    # losses, L1 throughout
+    loss: str = "recycle"  # "recycle", "recycle+cycle" (the authors' ReCycle), "cycle" (CycleGAN)
+    recurrent: float = 10.0
+    recycle: float = 10.0
+    cycle: float = 10.0
+    identity: float = 5.0
+    # optimisation
+    batch: int = 1
+    lr: float = 2e-4
+    beta1: float = 0.5
+    pool: int = 50  # generated frames that the discriminators see again
+    fps: float = 12.5  # of the triplets, at most
+    flip: bool = True
+    jitter: float = 0.0  # of the light of X
+    return_noise: float = 0.0  # standard deviation, on translated frames before the way back
+    ema: float = 0.0
+    bfloat16: bool = False
+    reversible: bool = False  # the weights file gets G_X too
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what a slip of the keyboard could spoil; the networks check their own sizes."""
+        if self.loss not in LOSSES:
+            raise VidgenError(f"loss is {self.loss!r}; choose one of {', '.join(LOSSES)}.")
+        for name in ("batch", "d_width"):
+            if getattr(self, name) < 1:
+                raise VidgenError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        for name in ("recurrent", "recycle", "cycle", "identity", "pool", "jitter", "return_noise", "seed"):
+            if getattr(self, name) < 0:
+                raise VidgenError(f"{name} is {getattr(self, name)}; it must not be negative.")
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "modern": {
+        "size": 128,
+        "width": 16,
+        "blocks": 6,
+        "upsampling": "resize",
+        "predictor_width": 12,
+        "residual": True,
+        "d_width": 32,
+        "loss": "recycle+cycle",
+        "recycle": 5.0,
+        "cycle": 2.5,
+        "identity": 0.0,
+        "jitter": 0.2,
+        "return_noise": 0.05,
+        "ema": 0.995,
+        "bfloat16": True,
+    },
+}
+
+
+class ImagePool:
+    """The last generated frames: each new one is kept, and half of the time an old one is given in its place
+    (Shrivastava et al. 2017).
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.frames: list[Tensor] = []
+
+    def swap(self, frames: Tensor) -> Tensor:
+        """Exchange frames [n, c, h, w], detached, with the pool's; uses torch's global generator."""
+        given = []
+        for frame in frames.detach():
+            if len(self.frames) < self.size:
+                self.frames.append(frame.clone())
+                given.append(frame)
+            elif self.size and torch.rand(()) < 0.5:
+                index = int(torch.randint(self.size, ()))
+                given.append(self.frames[index])
+                self.frames[index] = frame.clone()
+            else:
+                given.append(frame)
+        return torch.stack(given)
+
+
+class Side:
+    """What one domain has: the generator into it, its predictor, its discriminator and its pool."""
+
+    def __init__(self, options: Options, config: RecycleGANConfig, device: torch.device) -> None:
+        self.g, self.p = generator(config).to(device), Predictor(config).to(device)
+        self.d = PatchDiscriminator(config.channels, options.d_width, options.d_layers).to(device)
+        for network in (self.g, self.p, self.d):
+            network.apply(_initial)
+        self.pool = ImagePool(options.pool)
+
+    def parts(self) -> dict[str, torch.nn.Module]:
+        """Name the networks."""
+        return {"g": self.g, "p": self.p, "d": self.d}
+
+
+def _initial(layer: torch.nn.Module) -> None:
+    if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+        torch.nn.init.normal_(layer.weight, 0, 0.02)
+
+
+class RecycleGANTrainer:
+    """One method per part of the step: translate, update_g, update_d."""
+
+    def __init__(self, options: Options, x: Triplets, y: Triplets, device: str = "cpu") -> None:
+        self.o, self.streams, self.device = options, {"x": x, "y": y}, torch.device(device)
+        o = options
+        self.config = RecycleGANConfig(
+            size=o.size,
+            generator=o.generator,
+            width=o.width,
+            blocks=o.blocks,
+            upsampling=o.upsampling,
+            predictor=o.predictor,
+            predictor_width=o.predictor_width,
+            residual=o.residual,
+            reversible=o.reversible,
+        )
+        torch.manual_seed(o.seed)
+        self.sides = {name: Side(o, self.config, self.device) for name in ("x", "y")}
+        self.average = EMA(self.translator(), o.ema)
+        making = [p for side in self.sides.values() for part in (side.g, side.p) for p in part.parameters()]
+        judging = [p for side in self.sides.values() for p in side.d.parameters()]
+        self.opt_g = torch.optim.Adam(making, o.lr, (o.beta1, 0.999))
+        self.opt_d = torch.optim.Adam(judging, o.lr, (o.beta1, 0.999))
+
+    def translator(self) -> RecycleGAN:
+        """Put the networks for use together; shares their weights."""
+        model = RecycleGAN(self.config).to(self.device)
+        model.forth, model.predictor = self.sides["y"].g, self.sides["y"].p
+        if self.o.reversible:
+            model.reverse = self.sides["x"].g
+        return model
+
+    def set_rates(self, index: int, steps: int) -> None:
+        """Set the learning rates of step `index` of `steps`: constant for a half, then linear to zero."""
+        rate = self.o.lr * min(1.0, 2 * (steps - index) / steps)
+        for optimizer in (self.opt_g, self.opt_d):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+    def step(self, index: int) -> dict[str, float]:
+        """Train one step; returns the losses."""
+        rng, o = np.random.default_rng([self.o.seed, index]), self.o
+        real = {
+            "x": self.streams["x"].batch(rng, o.batch, o.flip, o.jitter).to(self.device),
+            "y": self.streams["y"].batch(rng, o.batch, o.flip).to(self.device),
+        }
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=o.bfloat16):
+            made = {"y": self.translate(real, "x", "y"), "x": self.translate(real, "y", "x")}
+            log = self.update_g(made) | self.update_d(real, made)
+        if o.ema:
+            self.average.update(self.translator(), index)
+        return log
+
+    def translate(self, real: dict[str, Tensor], source: str, target: str) -> dict[str, Tensor]:
+        """Compute all frames that come of one domain's triplet, and their L1 errors; each network runs once
+        or twice.
+
+        frames [n, 3, c, h, w]: both translated ones and, unless the loss is "cycle", the predicted third.
+        """
+        o, there, here = self.o, self.sides[target], self.sides[source]
+        past, after, n = real[source][:, :2], real[source][:, 2], len(real[source])
+        given = [rearrange(past, "n two c h w -> (n two) c h w")]
+        if o.identity:
+            given.append(real[target][:, 0])
+        drawn = there.g(torch.cat(given))
+        pair = rearrange(drawn[: 2 * n], "(n two) c h w -> n two c h w", n=n)
+        made = {"identity": _l1(drawn[2 * n :], real[target][:, 0])} if o.identity else {}
+        returning, wanted = [], []
+        made["frames"] = pair
+        if o.loss != "cycle":
+            made["recurrent"] = _l1(here.p(past), after)
+            ahead = there.p(pair)
+            made["frames"] = torch.cat([pair, ahead[:, None]], 1)
+            returning.append(ahead)
+            wanted.append(after)
+        if o.loss != "recycle":
+            returning.append(drawn[: 2 * n])
+            wanted.append(given[0])
+        back = here.g(self._noisy(torch.cat(returning)))
+        if o.loss != "cycle":
+            made["recycle"] = _l1(back[:n], after)
+        if o.loss != "recycle":
+            made["cycle"] = _l1(back[-2 * n :], given[0])
+        return made
+
+    def _noisy(self, frames: Tensor) -> Tensor:
+        if not self.o.return_noise:
+            return frames
+        return frames + self.o.return_noise * torch.randn(frames.shape, device=frames.device)
+
+    def update_g(self, made: dict[str, dict[str, Tensor]]) -> dict[str, float]:
+        """Update both generators and both predictors."""
+        log: dict[str, float] = {}
+        total = torch.zeros((), device=self.device)
+        for name, side in self.sides.items():
+            side.d.requires_grad_(False)
+            fooled = side.d(_flat(made[name]["frames"])).float()
+            losses = {"g": (fooled - 1).square().mean()}
+            total = total + losses["g"]
+            for kind in ("recurrent", "recycle", "cycle", "identity"):
+                if kind in made[name]:
+                    losses[kind] = made[name][kind]
+                    total = total + getattr(self.o, kind) * made[name][kind]
+            log |= {f"{kind}_{name}": loss.item() for kind, loss in losses.items()}
+        self.opt_g.zero_grad(set_to_none=True)
+        total.backward()
+        self.opt_g.step()
+        for side in self.sides.values():
+            side.d.requires_grad_(True)
+        return log
+
+    def update_d(self, real: dict[str, Tensor], made: dict[str, dict[str, Tensor]]) -> dict[str, float]:
+        """Update both discriminators: least squares (Mao et al. 2017), on frames from the pools."""
+        log, total = {}, torch.zeros((), device=self.device)
+        for name, side in self.sides.items():
+            frames = made[name]["frames"]
+            fake = side.pool.swap(_flat(frames))
+            true = _flat(real[name][:, : frames.shape[1]])
+            logits = side.d(torch.cat([true, fake.to(true.dtype)])).float()
+            loss = 0.5 * ((logits[: len(true)] - 1).square().mean() + logits[len(true) :].square().mean())
+            total, log = total + loss, log | {f"d_{name}": loss.item()}
+        self.opt_d.zero_grad(set_to_none=True)
+        total.backward()
+        self.opt_d.step()
+        return log
+
+    def state(self) -> dict[str, Any]:
+        """Collect all that a resumed run needs."""
+        kept: dict[str, Any] = {"average": self.average.model.state_dict()}
+        for name, side in self.sides.items():
+            kept |= {f"{part}_{name}": network.state_dict() for part, network in side.parts().items()}
+            kept[f"pool_{name}"] = side.pool.frames
+        return kept | {"opt_g": self.opt_g.state_dict(), "opt_d": self.opt_d.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take up a state of `state()`."""
+        self.average.model.load_state_dict(state["average"])
+        for name, side in self.sides.items():
+            for part, network in side.parts().items():
+                network.load_state_dict(state[f"{part}_{name}"])
+            side.pool.frames = [frame.to(self.device) for frame in state[f"pool_{name}"]]
+        for optimizer in ("opt_g", "opt_d"):
+            getattr(self, optimizer).load_state_dict(state[optimizer])
+            for group in getattr(self, optimizer).param_groups:
+                group["betas"] = (
+                    self.o.beta1,
+                    0.999,
+                )  # the state brings its own, which may have been revised
+
+    def model(self) -> RecycleGAN:
+        """Give the translator for use: the average, where one is kept."""
+        return (self.average.model if self.o.ema else self.translator()).eval()
+
+    @torch.no_grad()
+    def sample(self, folder: Path, index: int) -> None:
+        """Write a sheet: above frames of X, below their translation; the third of each is predicted."""
+        clips = torch.from_numpy(self.streams["x"].frames(np.random.default_rng(7), 8))
+        real = rearrange(clips, "n t h w c -> n t c h w").float().to(self.device) / 127.5 - 1
+        model = self.model()
+        made = model(real[:, :2])
+        made = torch.cat([made, model.predict(made)[:, None]], 1)
+        sheet = rearrange(torch.stack([real, made], 1), "(r n) two t c h w -> (r two h) (n t w) c", r=2)
+        Image.fromarray(_bytes(sheet)).save(folder / f"samples-{index:06d}.png")
+
+
+def _l1(drawn: Tensor, wanted: Tensor) -> Tensor:
+    return (drawn.float() - wanted).abs().mean()
+
+
+def _flat(video: Tensor) -> Tensor:
+    return rearrange(video, "n t c h w -> (n t) c h w")
+
+
+def _bytes(picture: Tensor) -> np.ndarray:
+    return ((picture.float().clamp(-1, 1) + 1) * 127.5).round().byte().cpu().numpy()
+
+
+def export(
+    trainer: RecycleGANTrainer, path: Path, options: dict[str, Any], steps: int, record: common.Record
+) -> None:
+    """Write the translator as a weights file."""
+    x, y = trainer.streams["x"].about, trainer.streams["y"].about
+    card = {
+        "preset": options["preset"],
+        "options": dataclasses.asdict(trainer.o),
+        "data": options["a"],
+        "target": options["b"],
+        "steps": steps,
+        "hours": round(record.hours, 2),
+        "changes": record.changes,
+        "hardware": common.hardware(trainer.device),
+        "revision": common.revision(),
+        "parameters": sum(p.numel() for p in trainer.translator().parameters()),
+    }
+    about = {
+        "title": f"Recycle-GAN, {x['title']} to {y['title']}",
+        "data": "translation",
+        "fps": trainer.o.fps,
+        "licence": y["licence"],
+        "credit": " ".join(part for part in (x.get("credit"), y.get("credit")) if part),
+    }
+    save_model(path, trainer.model(), {**about, "card": card})
+
+
+def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
+    """Read the command line."""
+    parser = command.parser("train.recyclegan", __doc__.split("\n")[0], Options, PRESETS)
+    for name in ("--a", "--b"):
+        parser.add_argument(
+            name, required=True, help="a video, a folder of clips, a pack of train.prepare, or avatars:NAME"
+        )
+    args = parser.parse_args(argv)
+    return args, command.chosen(args, Options, PRESETS)
+
+
+def train(args: argparse.Namespace, options: Options) -> int:
+    """Train, and keep `model.safetensors` in the run's folder up to date."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    cache = args.cache or args.out / "data"
+    x, y = (open_triplets(path, cache, size=options.size, fps=options.fps) for path in (args.a, args.b))
+    trainer = RecycleGANTrainer(options, x, y, args.device)
+    settings = {
+        "preset": args.preset,
+        "a": x.name,
+        "b": y.name,
+        "steps": args.steps,
+        **dataclasses.asdict(options),
+    }
+    target = args.out / "model.safetensors"
+    record = common.run(
+        command.Scheduled(trainer, args.steps),
+        args.out,
+        args.steps,
+        settings,
+        save_every=args.save_every,
+        sample_every=args.sample_every,
+        revise=args.revise,
+        on_save=lambda step, so_far: export(trainer, target, settings, step, so_far),
+    )
+    export(trainer, target, settings, args.steps, record)
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train; returns the exit code."""
+    return command.run(lambda: train(*parse(argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
