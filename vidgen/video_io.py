@@ -23,7 +23,7 @@ from PIL import Image, ImageOps
 
 from vidgen._clips.files import check_output
 from vidgen._clips.opening import open_source
-from vidgen._clips.source import STRIP_FPS, Frame, noted_fps
+from vidgen._clips.source import STRIP_FPS, Frame, Source, noted_fps
 from vidgen._clips.writer import ClipWriter, check_suffix
 from vidgen.errors import VidgenError
 
@@ -31,10 +31,13 @@ __all__ = [
     "Clip",
     "ClipWriter",
     "Frame",
+    "Source",
     "check_output",
     "check_suffix",
     "filmstrip",
+    "frame_rate",
     "jpeg_sheet",
+    "open_clip",
     "read_clip",
     "read_recipe",
     "stream_frames",
@@ -82,7 +85,7 @@ def read_clip(
         frames.append(frame.pixels)
     if not frames:
         raise VidgenError(f"{path} gave no frames: it has none, or max_frames is {max_frames}.")
-    fps = noted_fps(source.note) or _rate(times, source.fps)
+    fps = noted_fps(source.note) or frame_rate(len(times), times[-1] - times[0], source.fps)
     recipe = (source.note or {}).get("recipe")
     return Clip(np.stack(frames), fps, recipe if isinstance(recipe, dict) else None)
 
@@ -100,6 +103,13 @@ def stream_frames(
     raises at the call, a fault on the way when it is reached.
     """
     return islice(_fitted(open_source(path, max_pixels), size), max_frames)
+
+
+def open_clip(path: str | os.PathLike, max_pixels: int = MAX_PIXELS, max_side: int | None = None) -> Source:
+    """Return a clip to iterate over, as often as one likes, with what the file says of itself: `fps`,
+    `seconds` (both may be None), `sound()`. Frames come scaled down to `max_side`. Errors as `stream_frames`.
+    """
+    return open_source(path, max_pixels, max_side)
 
 
 def write_clip(
@@ -155,17 +165,18 @@ def _fitted(frames: Iterable[Frame], size: int | tuple[int, int] | None) -> Iter
         yield from frames
         return
     height, width = (size, size) if isinstance(size, int) else size
-    for pixels, seconds in frames:
+    for pixels, seconds, _ in frames:
         if pixels.shape[:2] != (height, width):
             fitted = ImageOps.fit(Image.fromarray(pixels), (width, height), Image.Resampling.LANCZOS)
             pixels = np.array(fitted)
         yield Frame(pixels, seconds)
 
 
-def _rate(times: list[float], stated: float | None) -> float:
-    """Return frames per second from the times, or the stated rate if it agrees within a tenth."""
-    span = times[-1] - times[0]
-    measured = (len(times) - 1) / span if span > 0 else None
+def frame_rate(count: int, span: float, stated: float | None) -> float:
+    """Return frames per second, from the seconds between the first and the last of `count` frames, or the
+    stated rate if it agrees within a tenth.
+    """
+    measured = (count - 1) / span if span > 0 else None
     if stated and (measured is None or abs(stated / measured - 1) < 0.1):
         return stated
     return measured or STRIP_FPS

@@ -14,19 +14,19 @@ from vidgen.errors import VidgenError
 ADDRESS = re.compile(r"^([a-z][a-z0-9+.-]*://|data:)", re.IGNORECASE)
 
 
-def open_source(path: str | os.PathLike, max_pixels: int) -> Source:
+def open_source(path: str | os.PathLike, max_pixels: int, max_side: int | None = None) -> Source:
     """Return the Source for a video, an animation, a strip or a folder of pictures."""
     if ADDRESS.match(os.fspath(path)):
         raise VidgenError(f"{path} is an address and not a file: download it and give the file.")
     path = Path(path)
     with readable(path):
         if path.is_dir():
-            return Folder(path, max_pixels)
+            return Folder(path, max_pixels, max_side)
         if not path.exists():
             raise VidgenError(f"{path} does not exist.")
         if not path.is_file():
             raise VidgenError(f"{path} is not a regular file.")
-        return _kind(path)(path, max_pixels)
+        return _kind(path)(path, max_pixels, max_side)
 
 
 def _kind(path: Path) -> type[Source]:

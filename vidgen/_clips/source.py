@@ -19,6 +19,7 @@ import av
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from vidgen._clips.sound import Sound
 from vidgen._clips.writer import NOTE
 from vidgen.errors import VidgenError
 
@@ -39,23 +40,26 @@ DAMAGE = (
 
 
 class Frame(NamedTuple):
-    """One picture, uint8 [h, w, 3], and its time in seconds."""
+    """One picture, uint8 [h, w, 3], its time in seconds, and its side as a share of the file's."""
 
     pixels: np.ndarray
     seconds: float
+    scale: float = 1.0
 
 
 class Source:
     """A clip that can be read any number of times from the start: iterate for Frames.
 
-    `note` is what vidgen wrote into the file, or None; `fps` is the rate that the file states, or None.
+    `note` is what vidgen wrote into the file, or None; `fps` is the rate that the file states, or None, and
+    `seconds` its length, or None. Frames come scaled down to `max_side` on the longer side, if that is given.
     """
 
     note: dict | None = None
     fps: float | None = None
+    seconds: float | None = None
 
-    def __init__(self, path: Path, max_pixels: int) -> None:
-        self.path, self.max_pixels = path, max_pixels
+    def __init__(self, path: Path, max_pixels: int, max_side: int | None = None) -> None:
+        self.path, self.max_pixels, self.max_side = path, max_pixels, max_side
         with readable(path):
             self.inspect()
 
@@ -65,9 +69,29 @@ class Source:
     def decode(self) -> Iterator[Frame]:
         raise NotImplementedError
 
+    def sound(self) -> Sound | None:
+        """Return the sound of the clip, to be muxed with its pictures, or None if it has none."""
+        return None
+
     def __iter__(self) -> Iterator[Frame]:
         with readable(self.path):
-            yield from self.decode()
+            for frame in self.decode():
+                yield self._scaled(frame)
+
+    def _scaled(self, frame: Frame) -> Frame:
+        before = frame.pixels.shape[:2]
+        height, width = self.shape_within(*before)
+        if (height, width) == before:
+            return frame
+        pixels = Image.fromarray(frame.pixels).resize((width, height), Image.Resampling.BOX)
+        return Frame(np.array(pixels), frame.seconds, height / before[0])
+
+    def shape_within(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width that a frame has when it is scaled down to `max_side`."""
+        if not self.max_side or max(height, width) <= self.max_side:
+            return height, width
+        scale = self.max_side / max(height, width)
+        return max(1, round(height * scale)), max(1, round(width * scale))
 
     def check_size(self, width: int, height: int, limit: int | None = None) -> None:
         limit = limit or self.max_pixels

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import av
 import numpy as np
 
+from vidgen._clips.sound import Sound
 from vidgen._clips.source import STRIP_FPS, Frame, Source, noted_size, parse_note
 from vidgen.errors import VidgenError
 
@@ -30,6 +31,8 @@ class Video(Source):
             tags = {key.lower(): value for key, value in container.metadata.items()}
             self.note = parse_note(tags.get("comment"))
             self.fps = float(stream.average_rate) if stream.average_rate else None
+            self.seconds = container.duration / av.time_base if container.duration else None
+            self.start = (container.start_time or 0) / av.time_base  # of what begins first, picture or sound
 
     def declared_bytes(self) -> int:
         """Return where the file says that it ends, or 0 if it does not say."""
@@ -56,11 +59,13 @@ class Video(Source):
         count, cut = 0, noted_size(self.note)
         with self._open() as container:
             for frame in self._frames(container):
-                pixels = frame.to_ndarray(format="rgb24")
+                height, width = self.shape_within(frame.height, frame.width)
+                pixels = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
                 if cut and 0 <= pixels.shape[0] - cut[0] <= 1 and 0 <= pixels.shape[1] - cut[1] <= 1:
                     pixels = pixels[: cut[0], : cut[1]]
                 pixels = np.rot90(pixels, frame.rotation // 90)
-                yield Frame(np.ascontiguousarray(pixels), self._seconds(frame, count))
+                seconds = self._seconds(frame, count)
+                yield Frame(np.ascontiguousarray(pixels), seconds, height / frame.height)
                 count += 1
         if count == 0:
             raise VidgenError(f"{self.path} has no frame that can be decoded: it is damaged or cut short.")
@@ -78,7 +83,16 @@ class Video(Source):
                 yield frame
 
     def _seconds(self, frame: av.VideoFrame, index: int) -> float:
-        return index / (self.fps or STRIP_FPS) if frame.time is None else float(frame.time)
+        if frame.time is None:
+            return index / (self.fps or STRIP_FPS)
+        return float(frame.time) - self.start
+
+    def sound(self) -> Sound | None:
+        container = self._open()
+        if not container.streams.audio:
+            container.close()
+            return None
+        return Sound(self.path, container, self.start)
 
 
 class Mov(Video):

@@ -23,12 +23,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from vidgen._clips.files import replacing, reported
+from vidgen._clips.sound import Sound
 from vidgen.errors import VidgenError
 
 NOTE = "vidgen"  # keyword of the png chunk, and the key that tells our notes from other comments
 IMAGE_DESCRIPTION = 0x010E  # EXIF
 MAX_BUFFER = 2**30  # bytes of frames that gif, webp and png keep until the end
 MAX_STRIP_PIXELS = 2**26  # of a whole strip
+TICKS = 90_000  # a second, in files whose frames come with their times: the usual rates divide it
 MIN_GIF_DELAY = 2  # hundredths of a second: browsers play shorter delays at 10
 
 
@@ -40,10 +42,19 @@ class ClipWriter:
     bad fps, an unwritable path, a full disk, no frames, or more frames than a gif, webp or png can hold.
     """
 
-    def __init__(self, path: str | os.PathLike, fps: float, recipe: Mapping | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        fps: float,
+        recipe: Mapping | None = None,
+        *,
+        sound: Sound | None = None,
+        title: str = "",
+    ) -> None:
         self.path = check_suffix(path)
         self.fps = _checked_fps(fps)
         self.recipe = None if recipe is None else dict(recipe)
+        self.sound, self.title, self.timed = sound, title, False
         self._exits = ExitStack()
 
     def __enter__(self) -> ClipWriter:
@@ -53,20 +64,28 @@ class ClipWriter:
         self.frames, self.size = 0, (0, 0)
         return self
 
-    def add(self, frame: np.ndarray) -> None:
-        """Append one frame, uint8 [h, w, c] with c 1 or 3, of the same size as the first."""
+    def add(self, frame: np.ndarray, seconds: float | None = None) -> None:
+        """Append one frame, uint8 [h, w, c] with c 1 or 3, of the same size as the first.
+
+        seconds: when an mp4 or webm shows it; None for the steady rate. Give it for all frames or for none.
+        """
         assert frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[-1] in (1, 3), frame.shape
         if self.frames == 0:
-            self.size = frame.shape[:2]
+            self.size, self.timed = frame.shape[:2], seconds is not None
         assert frame.shape[:2] == self.size, (frame.shape, self.size)
         frame = np.repeat(frame, 3, axis=-1) if frame.shape[-1] == 1 else frame
         with reported(self.path):
-            self._encoder.add(np.ascontiguousarray(frame))
+            self._encoder.add(np.ascontiguousarray(frame), seconds)
         self.frames += 1
 
     def note(self) -> str:
         """Return the JSON note that goes into the file; ASCII only."""
-        known = {"fps": self.fps, "frames": self.frames, "size": list(self.size), "recipe": self.recipe}
+        known = {
+            "fps": None if self.timed else self.fps,
+            "frames": self.frames,
+            "size": list(self.size),
+            "recipe": self.recipe,
+        }
         return json.dumps({NOTE: 1, **known}, allow_nan=False)
 
     def __exit__(
@@ -97,33 +116,47 @@ class _Container:
         self.temporary, self.writer = temporary, writer
         self.webm = writer.path.suffix.lower() == ".webm"
         self.container: av.container.OutputContainer | None = None
+        self.pts = -1
 
     def _open(self, height: int, width: int) -> None:
         kind, options = ("webm", {}) if self.webm else ("mp4", {"movflags": "+faststart"})
         self.container = av.open(str(self.temporary), "w", format=kind, options=options)
         self.container.metadata["comment"] = self.writer.note()
+        if self.writer.title:
+            self.container.metadata["title"] = self.writer.title
         rate = Fraction(self.writer.fps).limit_denominator(1001)
         self.stream = self.container.add_stream("libvpx-vp9" if self.webm else "libx264", rate=rate)
         self.stream.width, self.stream.height = width + width % 2, height + height % 2
         self.stream.pix_fmt = "yuv420p"
         self.stream.options = {"crf": "20", "b": "0", "cpu-used": "4"} if self.webm else {"crf": "14"}
+        self.tick = Fraction(1, TICKS) if self.writer.timed else 1 / rate
+        self.stream.codec_context.time_base = self.tick
         self.stream.codec_context.thread_count = 1  # a small picture gains nothing from more
         self.stream.codec_context.color_range = 1  # say "MPEG range, BT.601" so that no player has to guess
         self.stream.codec_context.colorspace = 6
+        if self.writer.sound:
+            self.writer.sound.begin(self.container)
 
-    def add(self, frame: np.ndarray) -> None:
+    def add(self, frame: np.ndarray, seconds: float | None) -> None:
         height, width = frame.shape[:2]
         if self.container is None:
             self._open(height, width)
         # 4:2:0 needs even sizes: the last row or column is repeated, and the note says what to cut off again.
         even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         picture = av.VideoFrame.from_ndarray(even, format="rgb24")
-        picture.pts, picture.duration = self.writer.frames, 1
-        picture.time_base = 1 / self.stream.codec_context.framerate
+        if seconds is None:
+            self.pts, picture.duration = self.writer.frames, 1
+        else:
+            self.pts = max(self.pts + 1, round(seconds * TICKS))
+        picture.pts, picture.time_base = self.pts, self.tick
         self.container.mux(self.stream.encode(picture))
+        if self.writer.sound:
+            self.writer.sound.mux_until(seconds)
 
     def close(self) -> None:
         self.container.mux(self.stream.encode(None))
+        if self.writer.sound:
+            self.writer.sound.mux_until(math.inf)
         self.container.close()
 
     def abandon(self) -> None:
@@ -140,7 +173,7 @@ class _Pictures:
         self.pictures: list[Image.Image] = []
         self.bytes = 0
 
-    def add(self, frame: np.ndarray) -> None:
+    def add(self, frame: np.ndarray, _seconds: float | None) -> None:
         self.bytes += frame.nbytes
         if self.bytes > MAX_BUFFER:
             raise VidgenError(
