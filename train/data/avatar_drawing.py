@@ -226,8 +226,8 @@ class _Head:
         neck = torch.maximum(lean.abs() - who["neck"] - 0.05 * _step(0.6, 0.9, y), (0.1 - y))
         skin = who["skin_colour"]
         self._paint(skin * 0.93, self._cover(neck))
-        shadow = _step(0.16, -0.06, self.outline + 0.0) * self._cover(neck)
-        self._paint(self.shade, 0.75 * shadow)
+        shadow = _step(0.17, -0.02, self.outline) * self._cover(neck)
+        self._paint(self.shade * 0.93, 0.85 * shadow)
         shirt = who["shirt_colour"]
         lit = 1.0 - 0.16 * _step(0.0, 0.9, x + 0.2 * y)
         stripes = who["stripes"] * 0.5 * _step(-0.15, 0.15, torch.sin(26 * (y - 0.3 * x * x)))
@@ -376,7 +376,8 @@ class _Head:
         wing = 0.5 * (s - 0.55).clamp(min=0) * who["lashes"] * 0.12
         ends = torch.maximum(-s - 1.0, s - 1.0 - 0.14 * who["lashes"]) * size
         edge = torch.where(s > 1, torch.zeros_like(top), top) - wing
-        lash = (v - edge).abs() - (0.008 + (0.004 + 0.006 * who["lashes"]) * (1 + s.clamp(-1, 1.0)))
+        lash = (v - edge).abs() - (0.008 + (0.004 + 0.006 * who["lashes"]) * (1 + s.clamp(-1, 1)))
+        lash = lash + 0.012 * _step(0.85, 1.1, s)
         self._paint(LASH, self._cover(torch.maximum(lash * 0.85, ends)))
         lid = torch.maximum((v - top + 0.040 * open_ + 0.01).abs() - 0.005, s.abs() * size - size * 0.8)
         self._paint(self.shade, 0.7 * self._cover(lid))
@@ -388,7 +389,7 @@ class _Head:
         u = (self.fx.abs() - who["eye_apart"] - 0.01) / 0.145
         inner = (0.5 - 0.5 * u).clamp(-0.2, 1.2)
         height = who["brow_height"] + 0.055 * pose["brow"] + who["brow_arch"] * (1 - (u - 0.3) ** 2)
-        height = height + (0.012 - 0.075 * pose["frown"]) * inner
+        height = height + (0.028 - 0.085 * pose["frown"]) * inner
         v = self.fy - EYE_Y + height
         thick = who["brow_thick"] * (1 - 0.55 * _step(-0.2, 1.0, u))
         brow = torch.sqrt(((u.abs() - 0.82).clamp(min=0) * 0.145) ** 2 + v * v) - thick
