@@ -19,8 +19,9 @@ from vidgen import catalogue, checkpoint, sampling
 from vidgen.catalogue import WEIGHTS, ModelInfo, describe
 from vidgen.errors import VidgenError
 from vidgen.metrics import scores
-from vidgen.models import nearest
+from vidgen.models import TRANSLATORS, nearest
 from vidgen.recipe import DIRECTIONS, Recipe
+from vidgen.translator import FrameTranslator
 
 GRID_CHUNK = 8  # clips whose codes are made at once
 
@@ -47,6 +48,7 @@ class Session:
         if threads:
             torch.set_num_threads(threads)
         self._loaded: dict[str, _Loaded] = {}
+        self._translators: dict[str, FrameTranslator] = {}
         self._lock = threading.Lock()
 
     def models(self) -> list[ModelInfo]:
@@ -54,6 +56,26 @@ class Session:
         warning in the log.
         """
         return catalogue.models(self.weights)
+
+    def generators(self) -> list[ModelInfo]:
+        """List the models that draw clips from recipes."""
+        return [info for info in self.models() if info.family not in TRANSLATORS]
+
+    def translators(self) -> list[ModelInfo]:
+        """List the models that translate frames."""
+        return [info for info in self.models() if info.family in TRANSLATORS]
+
+    def translator(self, model: str) -> FrameTranslator:
+        """Load a translator, by its name or the path of a weights file; VidgenError for a generator."""
+        path = self._find(model)
+        info = describe(path)
+        if info.family not in TRANSLATORS:
+            raise VidgenError(f"{info.name} draws clips from seeds; it does not translate a video.")
+        with self._lock:
+            if str(path) not in self._translators:
+                loaded = checkpoint.load_model(path, self.device)[0]
+                self._translators[str(path)] = FrameTranslator(loaded, self.device)
+            return self._translators[str(path)]
 
     def info(self, model: str) -> ModelInfo:
         """Describe one model, by its name or the path of a weights file."""
@@ -153,6 +175,8 @@ class Session:
 
 def _load(path: Path, device: str) -> _Loaded:
     info = describe(path)
+    if info.family in TRANSLATORS:
+        raise VidgenError(f"{info.name} translates videos; it draws no clips from seeds.")
     model, _, extra = checkpoint.load_model(path, device)
     directions = extra.get("directions")
     if directions is None:

@@ -34,6 +34,7 @@ FAMILIES: dict[str, tuple[type, type[nn.Module]]] = {
     "mocogan": (MoCoGANConfig, MoCoGAN),
     "recyclegan": (RecycleGANConfig, RecycleGAN),
 }
+TRANSLATORS = ("recyclegan",)  # families that turn a video into another; the others draw clips from codes
 
 
 def nearest(name: str, names: list[str]) -> str:

@@ -1,0 +1,246 @@
+"""Recycle-GAN: the networks, the triplets, the losses of a step, resume, and the translator for use."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from train.data.triplets import Triplets, open_triplets
+from train.recyclegan import LOSSES, PRESETS, ImagePool, Options, RecycleGANTrainer, main
+from vidgen.checkpoint import load_model, save_model
+from vidgen.errors import VidgenError
+from vidgen.models import build
+from vidgen.models.recyclegan import (
+    GENERATORS,
+    PREDICTORS,
+    UPSAMPLINGS,
+    PatchDiscriminator,
+    RecycleGAN,
+    RecycleGANConfig,
+)
+from vidgen.recipe import Recipe
+from vidgen.session import Session
+from vidgen.video_io import write_clip
+
+SMALL = {"size": 16, "width": 4, "blocks": 1, "predictor_width": 4}
+TINY = {**SMALL, "d_width": 4, "d_layers": 2, "bfloat16": False, "pool": 3}
+
+
+def model(**changes: object) -> RecycleGAN:
+    torch.manual_seed(0)
+    return RecycleGAN(RecycleGANConfig(**{**SMALL, **changes})).eval()
+
+
+def stream(name: str = "x", seed: int = 0) -> Triplets:
+    rng = np.random.default_rng(seed)
+    clips = [rng.integers(256, size=(frames, 16, 16, 3), dtype=np.uint8) for frames in (3, 9)]
+    return Triplets(clips, [2, 2], name, {"title": name, "licence": "MIT", "credit": f"{name}.", "fps": 12.5})
+
+
+def trainer(**changes: object) -> RecycleGANTrainer:
+    return RecycleGANTrainer(Options(**{**PRESETS["modern"], **TINY, **changes}), stream("x"), stream("y", 1))
+
+
+@pytest.mark.parametrize(
+    ("size", "kind", "up", "predictor"),
+    list(itertools.product((16, 64), GENERATORS, UPSAMPLINGS, PREDICTORS)),
+)
+def test_every_configuration_translates_and_predicts(size: int, kind: str, up: str, predictor: str) -> None:
+    m = model(size=size, generator=kind, upsampling=up, predictor=predictor)
+    video = torch.rand(2, 3, 3, size, size) * 2 - 1
+    out = m(video)
+    assert out.shape == video.shape
+    assert out.abs().max() <= 1
+    assert m.predict(video[:, :2]).shape == (2, 3, size, size)
+    torch.testing.assert_close(m(video[1:, 2:]), out[1:, 2:], atol=1e-5, rtol=1e-4)  # frame by frame
+
+
+def test_a_residual_predictor_starts_from_the_last_frame() -> None:
+    m = model(residual=True)
+    m.predictor.body.ups[-1].weight.data.zero_()
+    m.predictor.body.ups[-1].bias.data.zero_()
+    frames = torch.rand(1, 2, 3, 16, 16) * 2 - 1
+    torch.testing.assert_close(m.predict(frames), frames[:, 1])
+
+
+def test_only_a_reversible_model_goes_back() -> None:
+    video = torch.zeros(1, 2, 3, 16, 16)
+    assert model(reversible=True).back(video).shape == video.shape
+    with pytest.raises(VidgenError, match="one way"):
+        model().back(video)
+    with pytest.raises(VidgenError, match="takes 16 x 16"):
+        model()(torch.zeros(1, 2, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"size": 24}, {"width": 0}, {"generator": "vae"}, {"predictor": "x"}, {"blocks": -1}]
+)
+def test_wrong_options_are_named(changes: dict[str, object]) -> None:
+    with pytest.raises(VidgenError, match=next(iter(changes)).replace("size", "frame size")):
+        build("recyclegan", {**SMALL, **changes})
+
+
+def test_patch_discriminator_sees_seventy_pixels() -> None:
+    d = PatchDiscriminator(width=4).eval()
+    d.body = torch.nn.Sequential(*(layer for layer in d.body if not isinstance(layer, torch.nn.GroupNorm)))
+    frame = torch.randn(1, 3, 256, 256).requires_grad_()
+    out = d(frame)
+    assert out.shape[:2] == (1, 1)
+    side = math.isqrt(out.shape[2])
+    out[0, 0, side * (side // 2) + side // 2].backward()
+    seen = frame.grad.abs().sum((0, 1))
+    assert int(seen.any(0).sum()) == int(seen.any(1).sum()) == 70
+    assert PatchDiscriminator(width=4, layers=0)(frame).shape == (1, 1, 256 * 256)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_a_step_moves_what_the_loss_reaches(loss: str, bfloat16: bool) -> None:
+    t = trainer(loss=loss, bfloat16=bfloat16, identity=5.0)
+    t.set_rates(0, 100)
+    before = {
+        (side, name): torch.cat([p.detach().flatten() for p in part.parameters()])
+        for side, own in t.sides.items()
+        for name, part in own.parts().items()
+    }
+    log = t.step(0)
+    assert all(math.isfinite(value) for value in log.values())
+    assert ("cycle_x" in log) == (loss != "recycle")
+    assert ("recycle_x" in log) == (loss != "cycle")
+    for (side, name), old in before.items():
+        new = torch.cat([p.detach().flatten() for p in t.sides[side].parts()[name].parameters()])
+        assert torch.equal(old, new) == (name == "p" and loss == "cycle"), (side, name)
+
+
+def test_losses_are_those_of_the_paper() -> None:
+    """The recycle and cycle losses, computed frame by frame, each network anew."""
+    t = trainer(return_noise=0.0, identity=5.0)
+    rng = np.random.default_rng(0)
+    real = {name: source.batch(rng, 2) for name, source in t.streams.items()}
+    with torch.no_grad():
+        made = t.translate(real, "x", "y")
+        x, y = t.sides["x"], t.sides["y"]
+        x0, x1, x2 = real["x"].unbind(1)
+        ahead = y.p(torch.stack([y.g(x0), y.g(x1)], 1))
+        wanted = {
+            "recurrent": (x.p(torch.stack([x0, x1], 1)) - x2).abs().mean(),
+            "recycle": (x.g(ahead) - x2).abs().mean(),
+            "cycle": ((x.g(y.g(x0)) - x0).abs().mean() + (x.g(y.g(x1)) - x1).abs().mean()) / 2,
+            "identity": (y.g(real["y"][:, 0]) - real["y"][:, 0]).abs().mean(),
+        }
+    for name, value in wanted.items():
+        torch.testing.assert_close(made[name], value, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(made["frames"][:, 2], ahead, atol=1e-5, rtol=1e-4)
+
+
+def test_pool_gives_old_frames_back() -> None:
+    torch.manual_seed(0)
+    pool = ImagePool(2)
+    first = torch.zeros(2, 1, 1, 1)
+    assert torch.equal(pool.swap(first), first)
+    given = torch.cat([pool.swap(torch.full((1, 1, 1, 1), float(i))) for i in range(1, 40)])
+    own = torch.arange(1.0, 40)
+    same = (given.flatten() == own).float().mean()
+    assert 0.2 < same < 0.8
+    assert (given.flatten() <= own).all()
+    assert torch.equal(ImagePool(0).swap(first), first)
+
+
+def test_triplets_are_consecutive_and_share_crop_and_mirror() -> None:
+    ramp = np.broadcast_to(np.arange(0, 90, 10, dtype=np.uint8)[:, None, None, None], (9, 16, 16, 3))
+    source = Triplets([ramp], [2], "ramp", {})
+    drawn = source.frames(np.random.default_rng(0), 20)[:, :, 0, 0, 0].astype(int)
+    assert (np.diff(drawn, axis=1) == 20).all()
+    assert len(np.unique(drawn[:, 0])) > 3
+    still = Triplets([np.repeat(stream().clips[1][:1], 5, 0)], [1], "still", {})
+    batch = still.batch(np.random.default_rng(0), 4, jitter=0.3)
+    assert batch.shape == (4, 3, 3, 16, 16)
+    assert batch.abs().max() <= 1
+    for frame in (1, 2):
+        torch.testing.assert_close(batch[:, frame], batch[:, 0])
+    assert not torch.equal(batch[0], batch[1])
+
+
+def test_short_clips_use_a_smaller_step_and_too_short_ones_are_named() -> None:
+    assert stream().strides == [1, 2]
+    with pytest.raises(VidgenError, match="fewer than three"):
+        Triplets([np.zeros((2, 16, 16, 3), np.uint8)], [1], "short", {})
+
+
+def strips(folder: Path, tone: int) -> Path:
+    """Write the authors' format: an image of three frames side by side."""
+    folder.mkdir()
+    rng = np.random.default_rng(tone)
+    for number in range(4):
+        picture = rng.integers(tone, tone + 60, size=(16, 48, 3), dtype=np.uint8)
+        Image.fromarray(picture).save(folder / f"{number}.png")
+    return folder
+
+
+def test_training_from_strips_resumes_and_can_be_used(tmp_path: Path) -> None:
+    a, b = strips(tmp_path / "a", 0), strips(tmp_path / "b", 150)
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+    words = ["--a", str(a), "--b", str(b), *options, "--save-every=2", "--sample-every=2", "--threads=1"]
+    assert main([*words, "--out", str(tmp_path / "whole"), "--steps=4"]) == 0
+    cut = [*words, "--out", str(tmp_path / "cut"), "--revise"]
+    assert main([*cut, "--steps=2"]) == 0
+    first, _, _ = load_model(tmp_path / "cut" / "model.safetensors")
+    frames = np.random.default_rng(0).integers(256, size=(9, 16, 16, 3), dtype=np.uint8)
+    session = Session(tmp_path / "whole")
+    translator = session.translator("model")
+    assert [info.name for info in session.translators()] == ["model"]
+    assert session.generators() == []
+    out = translator.translate(frames)
+    assert out.shape == frames.shape
+    assert out.dtype == np.uint8
+    np.testing.assert_array_equal(translator.translate(frames[3:4])[0], out[3])
+    assert translator.predict(out[:2]).shape == (16, 16, 3)
+    assert len(list((tmp_path / "whole").glob("samples-*.png"))) == 2
+    assert isinstance(first, RecycleGAN)
+
+
+def test_a_resumed_run_is_the_uninterrupted_one() -> None:
+    whole, cut, resumed = trainer(), trainer(), trainer(seed=5)
+
+    def go(t: RecycleGANTrainer, steps: range) -> None:
+        for index in steps:
+            torch.manual_seed(index)
+            t.set_rates(index, 4)
+            t.step(index)
+
+    go(whole, range(4))
+    go(cut, range(2))
+    resumed.load(cut.state())
+    resumed.o = cut.o
+    go(resumed, range(2, 4))
+    for name, value in whole.model().state_dict().items():
+        assert torch.equal(value, resumed.model().state_dict()[name]), name
+
+
+def test_generators_and_translators_are_not_mixed_up(tmp_path: Path) -> None:
+    save_model(tmp_path / "faces.safetensors", model(), {"title": "Faces"})
+    session = Session(tmp_path)
+    with pytest.raises(VidgenError, match="draws no clips"):
+        session.render(Recipe(model="faces"))
+    with pytest.raises(VidgenError, match="does not translate"):
+        Session().translator("mocogan-shapes")
+
+
+@pytest.mark.parametrize("path", ["nowhere", "avatars:nobody"])
+def test_unknown_data_is_one_sentence(path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--a", path, "--b", path, "--out", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_single_video_is_a_stream(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(256, size=(20, 32, 32, 3), dtype=np.uint8)
+    write_clip(tmp_path / "one.mp4", frames, 25)
+    source = open_triplets(str(tmp_path / "one.mp4"), tmp_path / "cache", size=16)
+    assert source.strides == [2]
+    assert source.batch(np.random.default_rng(0), 2).shape == (2, 3, 3, 16, 16)
