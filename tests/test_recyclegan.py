@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from train.bench_recyclegan import LITERAL, measure
 from train.data.triplets import Triplets, open_triplets
 from train.recyclegan import LOSSES, PRESETS, ImagePool, Options, RecycleGANTrainer, main
 from vidgen.checkpoint import load_model, save_model
@@ -244,3 +246,12 @@ def test_a_single_video_is_a_stream(tmp_path: Path) -> None:
     source = open_triplets(str(tmp_path / "one.mp4"), tmp_path / "cache", size=16)
     assert source.strides == [2]
     assert source.batch(np.random.default_rng(0), 2).shape == (2, 3, 3, 16, 16)
+
+
+def test_the_bench_compares_equal_losses() -> None:
+    options = dataclasses.replace(
+        LITERAL, size=16, width=4, blocks=1, predictor_width=4, d_width=4, d_layers=2
+    )
+    found = measure(options, repeats=1)
+    assert found["loss_difference"] < 1e-4
+    assert found["literal_s"] > 0

@@ -14,6 +14,7 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +97,7 @@ def measure(options: Options, repeats: int = 3) -> dict[str, Any]:
     plain = MoCoGANTrainer(dataclasses.replace(options, bfloat16=False), source)
     ours = MoCoGANTrainer(options, source)
     steps = {"literal": lambda: literal_step(plain, source.fixed), "ours": lambda: ours.step(0)}
-    best = dict.fromkeys(steps, float("inf"))
-    for _ in range(1 + repeats):  # the first round also warms up
-        for name, step in steps.items():
-            started = time.perf_counter()
-            step()
-            best[name] = min(best[name], time.perf_counter() - started)
+    best = in_turn(steps, repeats)
     return {
         "literal_s": round(best["literal"], 3),
         "ours_s": round(best["ours"], 3),
@@ -111,6 +107,19 @@ def measure(options: Options, repeats: int = 3) -> dict[str, Any]:
         "hardware": hardware(),
         "torch": torch.__version__,
     }
+
+
+def in_turn(steps: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Time steps in turn, so that another load on the machine meets them alike; best of `repeats`, in
+    seconds.
+    """
+    best = dict.fromkeys(steps, float("inf"))
+    for _ in range(1 + repeats):  # the first round also warms up
+        for name, step in steps.items():
+            started = time.perf_counter()
+            step()
+            best[name] = min(best[name], time.perf_counter() - started)
+    return best
 
 
 def reading(source: Source, options: Options, seconds: float = 2.0) -> float:
