@@ -161,8 +161,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "decay": 0.2,
         "redraw": 40.0,
         "kl": 0.01,
+        "kl_start": 700,
+        "kl_full": 1500,
+        "innovation_full": 3000,
         "features": 4.0,
-        "warm_up": 2000,
+        "warm_up": 4000,
     },
 }
 
