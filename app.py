@@ -2,9 +2,10 @@
 
     python app.py [--host 0.0.0.0] [--port 7860] [--weights DIR]
 
-Layout and wiring only. What is done for a visitor stands in vidgen/web.py; the live player, the grid and the
-address bar in vidgen/assets. The page's recipe lives in the browser (hub.js); every native control reports to
-it, and it sets them all when a recipe comes from elsewhere: the address, a saved file, a cell of the grid.
+Layout and wiring only. What is done for a visitor stands in vidgen/web*.py; the live player,
+the grid, the crop, the camera and the address bar in vidgen/assets. The page's recipe lives in the browser
+(hub.js); every native control reports to it, and it sets them all when a recipe comes from elsewhere: the
+address, a saved file, a cell of the grid.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +37,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
-from vidgen import endpoints, web
+from vidgen import endpoints, web, web_retarget
 from vidgen.errors import VidgenError
 from vidgen.recipe import PLAYBACKS, RANGES, Recipe
 
@@ -109,15 +111,37 @@ def cache_folder() -> Iterator[Path]:
         raise
 
 
+def files_only(kind: type) -> type:
+    """Let a component take files only: an address from an API caller would be fetched, whatever its size."""
+    move = kind.async_move_resource_to_block_cache
+
+    async def checked(self: Any, url_or_file_path: str | Path | None) -> str | None:
+        if str(url_or_file_path).lower().lstrip().startswith(("http:", "https:", "ftp:")):
+            raise gr.Error("Upload a file; addresses are not accepted.", print_exception=False)
+        return await move(self, url_or_file_path)
+
+    kind.async_move_resource_to_block_cache = checked
+    return kind
+
+
+@files_only
 class UploadedClip(gr.File):
-    """gr.File that takes files only: an address from an API caller would be fetched, whatever its size."""
+    """Take a file that was exported here."""
 
     is_template = True
 
-    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
-        if str(url_or_file_path).lower().lstrip().startswith(("http:", "https:", "ftp:")):
-            raise gr.Error("Upload a file; addresses are not accepted.", print_exception=False)
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
+
+@files_only
+class Film(gr.Video):
+    """Hand a video on as it is: gr.Video wants a system ffmpeg to convert and to mute."""
+
+    is_template = True
+
+    def preprocess(self, payload: gr.FileData | None) -> str | None:
+        return payload and payload.path
+
+    def postprocess(self, value: str | Path | None) -> gr.FileData | None:
+        return value and gr.FileData(path=str(value), orig_name=Path(value).name)
 
 
 def visitor_of(request: gr.Request | None) -> str:
@@ -243,12 +267,86 @@ def save_card() -> dict[str, Any]:
     return parts
 
 
-def about_tab(service: web.Service) -> None:
+def source_column(studio: web_retarget.Studio) -> dict[str, Any]:
+    """Lay out where a clip comes from, and what is cut out of it."""
+    parts: dict[str, Any] = {}
+    parts["consent"] = gr.Checkbox(False, label=i18n("consent"), elem_id="consent", container=False)
+    parts["video"] = Film(
+        label=i18n("source_clip"),
+        sources=["upload", "webcam"],
+        buttons=[],
+        elem_id="source_clip",
+    )
+    if studio.examples:
+        gr.Examples(
+            [[str(path)] for path in studio.examples],
+            parts["video"],
+            label=i18n("examples"),
+            elem_id="examples",
+            api_visibility="private",
+        )
+    script = asset("retarget.js") + "vidgen.mountCrop(element);"
+    crop = {"html_template": asset("crop.html"), "js_on_load": script, "elem_id": "crop"}
+    gr.HTML(**crop, apply_default_css=False)
+    return parts
+
+
+def result_column(studio: web_retarget.Studio, live: Callable) -> dict[str, Any]:
+    """Lay out what a clip becomes: character, blend, panels, the film, the live camera."""
+    parts: dict[str, Any] = {}
+    names = [(info.title, name) for name, info in studio.models.items()]
+    with gr.Group(elem_classes="vg-card vg-choices"):
+        parts["model"] = gr.Dropdown(names, value=names[0][1], label=i18n("character"), elem_id="character")
+        panels = [(i18n(f"panel_{name}"), name) for name in studio.panels(names[0][1])]
+        parts["panels"] = gr.CheckboxGroup(
+            panels, value=["source", "result"], label=i18n("panels"), elem_id="panels"
+        )
+        blend = {"label": i18n("predictor_blend"), "info": i18n("predictor_blend_info"), "buttons": ["reset"]}
+        parts["blend"] = gr.Slider(0, 1, 0, step=0.05, elem_id="predictor_blend", **blend)
+        longest = {"maximum": web_retarget.MAX_CONTINUE, "step": 1, "buttons": ["reset"]}
+        parts["continue_frames"] = gr.Slider(0, **longest, label=i18n("continue_frames"), elem_id="continue")
+        parts["paste_back"] = gr.Checkbox(False, label=i18n("paste_back"), elem_id="paste_back")
+    with gr.Row():
+        parts["run"] = gr.Button(i18n("retarget_run"), variant="primary", elem_id="run_retarget", scale=3)
+        parts["cancel"] = gr.Button(i18n("cancel"), elem_id="cancel_retarget", scale=1, min_width=110)
+    parts["result"] = Film(
+        label=i18n("result"), interactive=False, autoplay=True, loop=True, elem_id="retargeted"
+    )
+    report = "<p class='vg-report vg-help' role='status'></p>"
+    gr.HTML(html_template=report, elem_id="report", apply_default_css=False, js_on_load="")
+    with gr.Accordion(i18n("live"), open=False, elem_id="live_card", elem_classes="vg-card"):
+        gr.HTML(
+            html_template=asset("live.html"),
+            js_on_load="window.vidgen.mountLive(element, server);",
+            server_functions=[live],
+            elem_id="live",
+            apply_default_css=False,
+        )
+    return parts
+
+
+def retarget_tab(studio: web_retarget.Studio, live: Callable) -> dict[str, Any]:
+    """Lay out the Retarget tab; without a translator, one sentence."""
+    if not studio.models:
+        gr.Markdown(i18n("no_character"), elem_id="no_character")
+        return {}
+    gr.Markdown(i18n("retarget_help"), elem_classes="vg-lead")
+    with gr.Row(elem_classes="vg-pair"):
+        with gr.Column(min_width=320):
+            parts = source_column(studio)
+        with gr.Column(min_width=320):
+            parts |= result_column(studio, live)
+    # What the page's own parts choose and tell, and what other programs say in their place.
+    parts["crop"] = gr.Textbox("auto", visible=False)
+    parts["face"] = gr.Number(1, precision=0, visible=False)
+    parts["seen"], parts["report"] = gr.JSON(visible=False), gr.JSON(visible=False)
+    return parts
+
+
+def about_tab(service: web.Service, studio: web_retarget.Studio) -> None:
     """Lay out each model's card, contact sheet and licence."""
-    for info in service.models.values():
-        with gr.Accordion(
-            info.title, open=len(service.models) < 2 or info is next(iter(service.models.values()))
-        ):
+    for number, info in enumerate((*service.models.values(), *studio.models.values())):
+        with gr.Accordion(info.title, open=number == 0):
             sheet = Path(info.path).with_suffix(".png")
             if sheet.is_file():
                 gr.Image(
@@ -265,8 +363,8 @@ def about_tab(service: web.Service) -> None:
 # ---- wiring -----------------------------------------------------------------------------------------
 
 
-def live_functions(service: web.Service) -> list[Callable]:
-    """Make the functions that the player and the grid call past the queue; `web.Service` guards them."""
+def live_functions(service: web.Service, studio: web_retarget.Studio) -> list[Callable]:
+    """Make the functions that player, grid and camera call past the queue; `web.Service` guards them."""
 
     def preview(data: Any, request: gr.Request) -> dict:
         return service.preview(data, visitor_of(request))
@@ -274,7 +372,10 @@ def live_functions(service: web.Service) -> list[Callable]:
     def details(data: Any, request: gr.Request) -> dict:
         return service.details(data, visitor_of(request))
 
-    return [preview, details]
+    def live(data: Any, request: gr.Request) -> dict:
+        return studio.live(data, visitor_of(request))
+
+    return [preview, details, live]
 
 
 def wire_controls(stage: gr.HTML, controls: dict[str, Any], dice: dict[str, gr.Button]) -> None:
@@ -325,6 +426,101 @@ def wire_saving(blocks: gr.Blocks, service: web.Service, parts: dict[str, Any], 
     reading.success(fn=None, inputs=recipe, outputs=parts["upload"], js=adopt, **HIDDEN)
 
 
+def wire_looking(blocks: gr.Blocks, studio: web_retarget.Studio, parts: dict[str, Any]) -> None:
+    """Show the faces of a clip as soon as it is there and the visitor consents; forget what is replaced."""
+    video, consent, seen = parts["video"], parts["consent"], parts["seen"]
+
+    @told
+    def look(source: str | None, agreed: bool, request: gr.Request) -> dict | None:
+        mine = source in blocks.upload_file_set
+        studio.shelf.hold(str(request.session_hash), source if mine else None)
+        if not source:
+            return None
+        if mine and not agreed:
+            return {"ask": True}
+        try:
+            return studio.look(source)
+        except VidgenError:
+            studio.shelf.hold(str(request.session_hash), None)
+            raise
+
+    def leave(request: gr.Request) -> None:
+        studio.shelf.hold(str(request.session_hash), None)
+
+    # Chrome's recordings come by `change`; `input` fires while they are not there yet.
+    changes = [video.change, consent.change]
+    looking = gr.on(changes, look, [video, consent], seen, trigger_mode="always_last", **HIDDEN)
+    looking.success(fn=None, inputs=seen, js="(seen) => window.vidgen.retarget.show(seen)", **HIDDEN)
+    looking.failure(fn=None, outputs=video, js="() => null", **HIDDEN)
+    blocks.unload(leave)
+
+
+def wire_retargeting(blocks: gr.Blocks, studio: web_retarget.Studio, parts: dict[str, Any]) -> None:
+    """Retarget with progress and cancel, for the page and, as an endpoint, for other programs."""
+    names = ["video", "model", "crop", "face", "blend", "paste_back", "panels", "continue_frames", "consent"]
+    inputs, outputs = [parts[name] for name in names], [parts["result"], parts["report"]]
+
+    retarget = endpoints.retargeting(studio, blocks.upload_file_set)
+
+    def work(*values: Any, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008
+        for step in retarget(*values)(cache_folder):
+            if isinstance(step, web_retarget.Done):
+                yield str(step.path), asdict(step.report)
+            else:
+                progress(step)
+                yield gr.skip(), gr.skip()
+
+    def once(video: str | None, *more: Any, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008
+        try:
+            yield from work(video, *more, progress=progress)
+        finally:
+            if video in blocks.upload_file_set:
+                web_retarget.delete(video)
+
+    named = inspect.signature(retarget)
+    last = inspect.signature(work).parameters["progress"]
+    for function in (work, once):
+        function.__signature__ = named.replace(parameters=[*named.parameters.values(), last])
+    # The page's own parts say what is cut out.
+    take = (
+        "(video, model, crop, face, ...more) => [video, model, ...window.vidgen.retarget.chosen(), ...more]"
+    )
+    how = {"inputs": inputs, "outputs": outputs, "concurrency_id": "work"}
+    running = parts["run"].click(told(work), **how, js=take, **HIDDEN)
+    tell = "(report) => window.vidgen.retarget.report(document.querySelector('#report'), report)"
+    running.success(fn=None, inputs=parts["report"], js=tell, **HIDDEN)
+    parts["cancel"].click(fn=None, cancels=[running], **HIDDEN)
+    asked = gr.Button(visible=False).click
+    asked(told(once), **how, api_name="retarget", api_description=inspect.getdoc(retarget))
+
+
+def wire_choices(studio: web_retarget.Studio, parts: dict[str, Any]) -> None:
+    """Keep the camera told of the character, and the panels to those that it has."""
+    told_live = [parts["model"], parts["blend"], parts["consent"]]
+    tell = "(model, blend, consent) => { Object.assign(window.vidgen.retarget, { model, blend, consent }); }"
+    gr.on([one.change for one in told_live], fn=None, inputs=told_live, js=tell, **HIDDEN)
+
+    def offered(model: str, chosen: list[str]) -> gr.CheckboxGroup:
+        names = studio.panels(model)
+        choices = [(i18n(f"panel_{name}"), name) for name in names]
+        return gr.CheckboxGroup(choices, value=[name for name in chosen if name in names])
+
+    alone = """(on) => ({ __type__: 'update', value: on ? ['result'] : ['source', 'result'], interactive: !on })"""
+    parts["paste_back"].change(
+        fn=None, inputs=parts["paste_back"], outputs=parts["panels"], js=alone, **HIDDEN
+    )
+    both = [parts["model"], parts["panels"]]
+    parts["model"].change(offered, both, parts["panels"], queue=False, **HIDDEN)
+
+
+def wire_retarget(blocks: gr.Blocks, studio: web_retarget.Studio, parts: dict[str, Any]) -> None:
+    """Wire the Retarget tab, unless there is nothing in it."""
+    if parts:
+        wire_looking(blocks, studio, parts)
+        wire_retargeting(blocks, studio, parts)
+        wire_choices(studio, parts)
+
+
 def published(endpoint: Callable) -> Callable:
     """Let an endpoint of `vidgen.endpoints` write its film where Gradio serves it from."""
 
@@ -339,17 +535,18 @@ def published(endpoint: Callable) -> Callable:
     return told(answer)
 
 
-def wire_endpoints(service: web.Service) -> None:
+def wire_endpoints(service: web.Service, studio: web_retarget.Studio) -> None:
     """Publish what the tabs do under names, with typed and documented arguments."""
     for endpoint in endpoints.films(service):
         gr.api(published(endpoint), concurrency_id="work", api_description=inspect.getdoc(endpoint))
-    for endpoint in endpoints.numbers(service):
+    for endpoint in endpoints.numbers(service, studio):
         gr.api(told(endpoint), api_description=inspect.getdoc(endpoint))
 
 
 def build_app(session: Any) -> gr.Blocks:
     """Build the page over a Session (or anything with its methods), without launching it."""
     service = web.Service(session)
+    studio = web_retarget.Studio(service)
     if not service.models:
         raise VidgenError(
             "There are no weights to show: the folder holds no .safetensors file; see --weights."
@@ -358,7 +555,7 @@ def build_app(session: Any) -> gr.Blocks:
     first = models[0]
     controls: dict[str, Any] = {}
     props = {"models": models, "words": WORDS, "ranges": web.SHOWN_RANGES, "plain": Recipe().to_dict()}
-    live = live_functions(service)
+    live = live_functions(service, studio)
     with gr.Blocks(title="vidgen", analytics_enabled=False, delete_cache=(600, 1800)) as app:
         gr.Markdown("# vidgen", elem_id="headline")
         gr.Markdown(i18n("tagline"), elem_id="tagline")
@@ -372,7 +569,7 @@ def build_app(session: Any) -> gr.Blocks:
                     stage = gr.HTML(
                         html_template=asset("stage.html"),
                         js_on_load=script,
-                        server_functions=live,
+                        server_functions=live[:2],
                         elem_id="stage",
                         apply_default_css=False,
                         names=names,
@@ -397,13 +594,16 @@ def build_app(session: Any) -> gr.Blocks:
                     elem_id="board",
                     apply_default_css=False,
                 )
+            with gr.Tab(i18n("retarget"), id="retarget"):
+                retargeting = retarget_tab(studio, live[2])
             with gr.Tab(i18n("about"), id="about"):
-                about_tab(service)
+                about_tab(service, studio)
         ordered = {name: controls[name] for name in CONTROLS}
         dice = {"content": content_dice, "motion": motion_dice, "content motion": both}
         wire_controls(stage, ordered, dice)
         wire_saving(app, service, parts, recipe)
-        wire_endpoints(service)
+        wire_retarget(app, studio, retargeting)
+        wire_endpoints(service, studio)
         turn = "() => ({ __type__: 'update', selected: 'generate' })"
         board.promote(fn=None, js=turn, outputs=tabs, **HIDDEN)
     return app.queue(default_concurrency_limit=1, max_size=16, api_open=False)

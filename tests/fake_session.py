@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -36,6 +38,27 @@ def info(name: str, title: str, axes: dict[str, list[str]] | None, truncation: b
     )
 
 
+class FakeTranslator:
+    """Turn a person into the negative of one."""
+
+    size = SIZE
+
+    def __init__(self, reversible: bool, pause: float) -> None:
+        self.reversible, self.pause = reversible, pause
+
+    def translate(self, frames: np.ndarray) -> np.ndarray:
+        time.sleep(self.pause * len(frames))
+        return 255 - frames
+
+    def predict(self, previous: np.ndarray) -> np.ndarray:
+        return previous[-1]
+
+    def back(self, frames: np.ndarray) -> np.ndarray:
+        if not self.reversible:
+            raise VidgenError("This model only translates one way: it has no generator back.")
+        return 255 - frames
+
+
 class FakeSession:
     """Draw a disc (content: its colour) on a path (motion: its phase and frequency)."""
 
@@ -46,10 +69,27 @@ class FakeSession:
             info("mocogan-actions", "Actions", {"action": ["run", "wave"]}),
             info("mocogan-shapes", "Shapes", None, truncation=True),
         ]
+        self.characters = [
+            replace(info("negative", "Negative", None), family="recyclegan", reversible=True),
+            replace(info("one-way", "One way", None), family="recyclegan"),
+        ]
+        self.pause = 0.0  # seconds that a translated frame takes
         self.rendered: list[Recipe] = []
 
     def models(self) -> list[ModelInfo]:
+        return self.infos + self.characters
+
+    def generators(self) -> list[ModelInfo]:
         return self.infos
+
+    def translators(self) -> list[ModelInfo]:
+        return self.characters
+
+    def translator(self, name: str) -> FakeTranslator:
+        found = [info for info in self.characters if info.name == name]
+        if not found:
+            raise VidgenError(f"There is no model {name!r}.")
+        return FakeTranslator(found[0].reversible, self.pause)
 
     def info(self, name: str) -> ModelInfo:
         found = [info for info in self.infos if info.name == name]

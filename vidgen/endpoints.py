@@ -3,13 +3,14 @@
 One that answers with a file returns a `Film`: give it a folder, and it yields the share done, then the path.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from vidgen.errors import VidgenError
 from vidgen.recipe import Recipe
 from vidgen.web import GRID, Service, describe
+from vidgen.web_retarget import CONSENT, Folder, Studio
 
 Film = Callable[[Path], Iterator[float | Path]]
 Format = Literal["mp4", "gif", "webp", "png"]
@@ -197,12 +198,64 @@ def films(service: Service) -> list[Callable[..., Film]]:
     return [sample, export, grid, interpolate, swap, splice]
 
 
-def numbers(service: Service) -> list[Callable]:
-    """Make the endpoints that answer with numbers: models, motion_path, meters."""
+def retargeting(studio: Studio, uploads: Container[str]) -> Callable[..., Callable[[Folder], Iterator]]:
+    """Make the endpoint retarget; what it returns yields the frames done, then a `Done`, given a folder."""
+
+    def retarget(
+        video: str | None,
+        model: str,
+        crop: str = "auto",
+        face: int = 1,
+        blend: float = 0.0,
+        paste_back: bool = False,
+        panels: Sequence[str] = ("result",),
+        continue_frames: int = 0,
+        consent: bool = False,
+    ) -> Callable[[Folder], Iterator]:
+        """Draw a character that makes the faces of a person, frame by frame, with the clip's sound and rate.
+
+        Args:
+            video: A clip of at most 25 MB and a minute: mp4, mov, webm, mkv, avi. It is deleted afterwards.
+            model: A name from /translators.
+            crop: auto (follow a face), none (the largest square in the middle) or x,y,w,h in pixels.
+            face: Which face to follow, from 1, the largest first.
+            blend: Weight of what the predictor foresees from the frames before, 0 to 1.
+            paste_back: Put the result back into the whole picture; then panels is the result alone.
+            panels: What to show side by side: source, result, cycle (where /translators has it), residual.
+            continue_frames: Frames that the predictor adds beyond the end, 0 to 120.
+            consent: That you may use the recording and will not pass off the result as real: must be true.
+        """
+        if not video:
+            raise VidgenError("There is no clip yet: upload one, record one, or take an example.")
+        if video in uploads and consent is not True:
+            raise VidgenError(CONSENT)
+        options = studio.options(
+            crop=crop,
+            face=face,
+            blend=blend,
+            paste_back=paste_back,
+            panels=panels,
+            continue_frames=continue_frames,
+        )
+        return lambda folder: studio.run(video, model, options, folder)
+
+    return retarget
+
+
+def numbers(service: Service, studio: Studio) -> list[Callable]:
+    """Make the endpoints that answer with numbers: models, translators, motion_path, meters."""
 
     def models() -> list[dict]:
         """List the models: name, title, size, fps, categories, axes, licence, directions, defaults."""
         return [describe(info) for info in service.models.values()]
+
+    def translators() -> list[dict]:
+        """List the characters of /retarget: name, title, size, licence, and the panels that each can show."""
+        shown = ("name", "title", "size", "licence")
+        return [
+            {name: getattr(info, name) for name in shown} | {"panels": studio.panels(info.name)}
+            for info in studio.models.values()
+        ]
 
     def motion_path(recipe: dict) -> list[list[float]]:
         """Give the path of a clip's motion in the plane of the model's two main motions, [[x, y] per frame].
@@ -220,4 +273,4 @@ def numbers(service: Service) -> list[Callable]:
         """
         return service.session.meters(service.clip(service.read(recipe)))
 
-    return [models, motion_path, meters]
+    return [models, translators, motion_path, meters]

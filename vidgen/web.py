@@ -33,6 +33,7 @@ SCALES = (1, 2, 4)
 KEPT_BYTES = 2**25  # of clips rendered last
 MAX_BODY = 2**18  # bytes of a request other than an upload
 FAULT = "Something went wrong on the server; try again."
+TRANSLATORS = ("recyclegan",)  # families
 log = logging.getLogger(__name__)
 
 
@@ -83,7 +84,7 @@ class Service:
         self.session, self.limits = session, limits or Limits()
         self.models: dict[str, ModelInfo] = {info.name: info for info in models(session)}
         self.budget = Budget(self.limits)
-        self._turn = threading.BoundedSemaphore(1)
+        self.turn = threading.BoundedSemaphore(1)
         self._kept: OrderedDict[str, np.ndarray] = OrderedDict()
 
     def read(self, values: Mapping[str, Any]) -> Recipe:
@@ -107,11 +108,11 @@ class Service:
         request: {"recipes": [recipe ...]}. Returns {"src", "frames", "columns", "width", "height", "fps"}, or
         {"busy", "retry" in seconds}, or {"error": a sentence}; never raises.
         """
-        return self._answer(lambda: self._preview(request, visitor))
+        return self.answer(lambda: self._preview(request, visitor))
 
     def details(self, request: Any, visitor: str) -> dict[str, Any]:
         """Answer what stands under the clip: {"path": [[x, y] ...], "meters": {name: value}}."""
-        return self._answer(lambda: self._details(request, visitor))
+        return self.answer(lambda: self._details(request, visitor))
 
     def clip(self, recipe: Recipe, visitor: str = "") -> np.ndarray:
         """Render a clip, or take it from those rendered last: uint8 [t, h, w, c]."""
@@ -179,7 +180,8 @@ class Service:
                 with suppress(OSError):
                     Path(path).unlink()
 
-    def _answer(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def answer(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Do a visitor's work; a mistake, a fault or no free turn is an answer too. Never raises."""
         try:
             return work()
         except BusyError as busy:
@@ -215,7 +217,7 @@ class Service:
             return self._kept[key]
         if visitor:
             self.budget.spend(visitor, sum(recipe.frames for recipe in recipes))
-        with self._my_turn():
+        with self.my_turn():
             clips = self.session.render_many(recipes)
             self._keep(key, clips)
         return clips
@@ -226,18 +228,19 @@ class Service:
             self._kept.popitem(last=False)
 
     @contextmanager
-    def _my_turn(self) -> Iterator[None]:
-        if not self._turn.acquire(timeout=self.limits.patience):
+    def my_turn(self) -> Iterator[None]:
+        """Hold the turn to compute, or raise BusyError when it does not come in time."""
+        if not self.turn.acquire(timeout=self.limits.patience):
             raise BusyError(0.5)
         try:
             yield
         finally:
-            self._turn.release()
+            self.turn.release()
 
     def _in_turn(self, chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         """Render each chunk in a turn of its own: long work does not stop the live previews of others."""
         while True:
-            with self._turn:
+            with self.turn:
                 chunk = next(chunks, None)
             if chunk is None:
                 return
@@ -251,8 +254,8 @@ def _field(request: Any, name: str) -> Any:
 
 
 def models(session: Any) -> list[ModelInfo]:
-    """List a session's models in the order of the page: the one that recipes name by default comes first."""
-    return sorted(session.models(), key=lambda info: (info.name != Recipe().model, info.name))
+    """List a session's generators in the order of the page: the one that recipes name by default first."""
+    return sorted(session.generators(), key=lambda info: (info.name != Recipe().model, info.name))
 
 
 def defaults(info: ModelInfo) -> dict[str, Any]:
@@ -289,6 +292,14 @@ class LateSession:
     def models(self) -> list[ModelInfo]:
         """List the models of the weights folder; only the headers are read."""
         return catalogue.models(self.weights)
+
+    def generators(self) -> list[ModelInfo]:
+        """List the models that make clips from codes."""
+        return [info for info in self.models() if info.family not in TRANSLATORS]
+
+    def translators(self) -> list[ModelInfo]:
+        """List the models that turn a person into a character."""
+        return [info for info in self.models() if info.family in TRANSLATORS]
 
     def warm(self, recipe: Recipe) -> None:
         """Load everything that the first clip needs."""
