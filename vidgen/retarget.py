@@ -117,6 +117,18 @@ class RetargetReport:
     frames_per_second: float
 
 
+def read_crop(text: str) -> str | Box:
+    """Read "auto", "none" or "x,y,w,h" in pixels; a box that is no square becomes the least one around it."""
+    if text in ("auto", "none"):
+        return text
+    try:
+        x, y, width, height = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise VidgenError(f"crop is {text[:40]!r}: give auto, none or x,y,w,h in pixels.") from error
+    side = max(width, height)
+    return Box(x + (width - side) / 2, y + (height - side) / 2, side)
+
+
 def preview_crop(source: str | Path, face: int = 0) -> tuple[np.ndarray, list[Box]]:
     """Return a frame early in a clip, uint8 [h, w, 3], and the crops around the faces in it, largest first.
 
@@ -177,7 +189,7 @@ class _Run:
             if sound:
                 exits.enter_context(closing(sound))
             place = self._placing()
-            frames = self._frames()
+            frames = exits.enter_context(closing(self._frames()))
             head = list(islice(frames, BATCH))
             rate = frame_rate(len(head), head[-1].seconds - head[0].seconds, self.clip.fps)
             writer = ClipWriter(self.target, min(rate, 2 * MAX_RATE), sound=sound, title=TITLE)

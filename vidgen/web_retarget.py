@@ -25,7 +25,6 @@ from PIL import Image, UnidentifiedImageError
 from vidgen import retarget, video_io
 from vidgen.catalogue import WEIGHTS, ModelInfo
 from vidgen.errors import VidgenError
-from vidgen.faces import Box
 from vidgen.retarget import LiveRetarget, RetargetOptions, RetargetReport, Translator
 from vidgen.web import Service
 
@@ -69,7 +68,7 @@ class Studio:
         panels, continue_frames.
         """
         return RetargetOptions(
-            crop=read_crop(str(given["crop"])[:100]),
+            crop=retarget.read_crop(str(given["crop"])[:100]),
             face=int(number("face", given["face"])) - 1,
             blend=number("blend", given["blend"]),
             paste_back=bool(given["paste_back"]),
@@ -157,18 +156,6 @@ class Studio:
         if len(self._cameras) > CAMERAS:
             self._cameras.popitem(last=False)
         return camera
-
-
-def read_crop(text: str) -> str | Box:
-    """Read "auto", "none" or "x,y,w,h" in pixels; a box that is no square becomes the least one around it."""
-    if text in ("auto", "none"):
-        return text
-    try:
-        x, y, width, height = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise VidgenError(f"crop is {text[:40]!r}: give auto, none or x,y,w,h in pixels.") from error
-    side = max(width, height)
-    return Box(x + (width - side) / 2, y + (height - side) / 2, side)
 
 
 def number(name: str, value: Any) -> float:
