@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from train.bench_recyclegan import LITERAL, measure
+from train.data.sources import to_video
 from train.data.triplets import Triplets, open_triplets
 from train.recyclegan import LOSSES, PRESETS, ImagePool, Options, RecycleGANTrainer, main
 from vidgen.checkpoint import load_model, save_model
@@ -28,7 +29,7 @@ from vidgen.models.recyclegan import (
 )
 from vidgen.recipe import Recipe
 from vidgen.session import Session
-from vidgen.video_io import write_clip
+from vidgen.video_io import read_clip, write_clip
 
 SMALL = {"size": 16, "width": 4, "blocks": 1, "predictor_width": 4}
 TINY = {**SMALL, "d_width": 4, "d_layers": 2, "bfloat16": False, "pool": 3}
@@ -188,7 +189,17 @@ def strips(folder: Path, tone: int) -> Path:
 def test_training_from_strips_resumes_and_can_be_used(tmp_path: Path) -> None:
     a, b = strips(tmp_path / "a", 0), strips(tmp_path / "b", 150)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
-    words = ["--a", str(a), "--b", str(b), *options, "--save-every=2", "--sample-every=2", "--threads=1"]
+    words = [
+        "--a",
+        str(a),
+        "--b",
+        str(b),
+        *options,
+        "--save-every=2",
+        "--sample-every=2",
+        "--threads=1",
+        "--crop=none",
+    ]
     assert main([*words, "--out", str(tmp_path / "whole"), "--steps=4"]) == 0
     cut = [*words, "--out", str(tmp_path / "cut"), "--revise"]
     assert main([*cut, "--steps=2"]) == 0
@@ -238,6 +249,23 @@ def test_generators_and_translators_are_not_mixed_up(tmp_path: Path) -> None:
 def test_unknown_data_is_one_sentence(path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--a", path, "--b", path, "--out", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_faces_are_found_and_cropped(tmp_path: Path) -> None:
+    example = next((Path(__file__).parents[1] / "weights" / "examples").glob("speaker*.mp4"))
+    head = read_clip(example, max_frames=9, size=128).frames
+    wide = np.full((9, 128, 256, 3), 90, np.uint8)
+    wide[:, :, 110:238] = head
+    write_clip(tmp_path / "wide.mp4", wide, 25)
+    source = open_triplets(str(tmp_path / "wide.mp4"), tmp_path / "cache", size=64, crop="auto")
+    whole = open_triplets(str(tmp_path / "wide.mp4"), tmp_path / "cache", size=64, crop="none")
+    assert source.clips[0].shape == (9, 64, 64, 3)
+    small = to_video(head[None], 64)[0, 0]
+    errors = [(to_video(s.clips[0][None])[0, 0] - small).abs().mean() for s in (source, whole)]
+    assert errors[0] < 0.5 * errors[1]
+    write_clip(tmp_path / "grey.mp4", wide[:, :, :100], 25)
+    with pytest.raises(VidgenError, match="--crop none"):
+        open_triplets(str(tmp_path / "grey.mp4"), tmp_path / "cache", size=64, crop="auto")
 
 
 def test_a_single_video_is_a_stream(tmp_path: Path) -> None:

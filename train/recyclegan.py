@@ -1,9 +1,12 @@
 """Train Recycle-GAN: `python -m train.recyclegan --a PATH --b PATH --out DIR`. The same command resumes.
 
 --a, --b: the two streams, X and Y: a video, a folder of videos, frames or three-frame strips, a pack of
-train.prepare, or avatars:NAME. `paper` is the paper's recipe; `modern` is smaller and faster, keeps an
-average of the weights, changes the light of the input, and adds noise before the way back, so that nothing
-can be hidden in a translated frame. A step computes each translated frame once, for all losses.
+train.prepare, or avatars:NAME. Videos and folders are cropped to the largest face, which is followed, unless
+--crop says none (for clouds, flowers, emoji); --crop-a and --crop-b say it for one of them.
+
+`paper` is the paper's recipe; `modern` is smaller and faster, keeps an average of the weights, changes the
+light of the input, and adds noise before the way back, so that nothing can be hidden in a translated frame.
+A step computes each translated frame once, for all losses.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from train import command, common
-from train.data.triplets import Triplets, open_triplets
+from train.data.triplets import CROPS, Triplets, open_triplets
 from train.ema import EMA
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError
@@ -357,6 +360,14 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
         parser.add_argument(
             name, required=True, help="a video, a folder of clips, a pack of train.prepare, or avatars:NAME"
         )
+        parser.add_argument(
+            f"--crop{name[1:]}",
+            choices=CROPS,
+            help=f"crop the videos of {name} to the largest face or not, where it differs from --crop",
+        )
+    parser.add_argument(
+        "--crop", choices=CROPS, default="auto", help="crop videos and folders to the largest face (auto)"
+    )
     args = parser.parse_args(argv)
     return args, command.chosen(args, Options, PRESETS)
 
@@ -366,7 +377,10 @@ def train(args: argparse.Namespace, options: Options) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     cache = args.cache or args.out / "data"
-    x, y = (open_triplets(path, cache, size=options.size, fps=options.fps) for path in (args.a, args.b))
+    x, y = (
+        open_triplets(path, cache, size=options.size, fps=options.fps, crop=crop or args.crop)
+        for path, crop in ((args.a, args.crop_a), (args.b, args.crop_b))
+    )
     trainer = RecycleGANTrainer(options, x, y, args.device)
     settings = {
         "preset": args.preset,

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from train.data.avatars import AvatarClips
+from train.data.faces import FaceFolder
 from train.data.folders import open_clips
 from train.data.pack import Pack
 from train.data.pack import pack as make_pack
@@ -21,6 +23,7 @@ from train.data.sources import described, to_video
 from vidgen.errors import VidgenError
 
 AVATARS = "avatars:"
+CROPS = ("auto", "none")
 LOAD = 286 / 256  # the papers load at 286 px and crop 256
 
 
@@ -82,13 +85,22 @@ def _jittered(video: Tensor, rng: np.random.Generator, amount: float) -> Tensor:
 
 
 def open_triplets(
-    path: str, cache: Path, *, size: int, fps: float = 12.5, split: str = "train", clips: int = 80
+    path: str,
+    cache: Path,
+    *,
+    size: int,
+    fps: float = 12.5,
+    crop: str = "none",
+    split: str = "train",
+    clips: int = 80,
 ) -> Triplets:
     """Open a stream of frames at `size` px; triplets are at most `fps` frames a second apart.
 
     path: a pack, a video, a folder that `train.prepare` reads, or "avatars:NAME", of which `clips` clips are
-    drawn.
+    drawn. crop: "auto" crops a video or folder to the largest face, "none" takes the middle square.
     """
+    if crop not in CROPS:
+        raise VidgenError(f"crop is {crop!r}; choose one of {', '.join(CROPS)}.")
     if path.startswith(AVATARS):
         return _avatars(path.removeprefix(AVATARS), cache, size, fps, split, clips)
     found = Path(path).expanduser()
@@ -97,8 +109,9 @@ def open_triplets(
         raise VidgenError(f"{path} is neither a video, nor a pack, nor a folder of clips, nor avatars:NAME.")
     if found.suffix != ".pack":
         source = open_clips(found, size, min_frames=3)
+        source = FaceFolder(source) if crop == "auto" else source
         cache.mkdir(parents=True, exist_ok=True)
-        found = cache / f"{found.resolve().stem}-{size}.pack"
+        found = cache / f"{found.resolve().stem}-{size}-{crop}.pack"
         make_pack(source, found, test_share=0.0 if len(source) < 2 else 0.1)
     pack = Pack(found, split)
     if pack.size != size:
@@ -109,8 +122,6 @@ def open_triplets(
 
 def _avatars(name: str, cache: Path, size: int, fps: float, split: str, clips: int) -> Triplets:
     """Draw an avatar's clips once and keep them in `cache`."""
-    from train.data.avatars import AvatarClips  # only where avatars are asked for
-
     kept = cache / f"avatar-{name}-{split}-{clips}-{size}.npy"
     source = AvatarClips(clips, size, length=50, split=split, identities=name)
     if not kept.exists():
