@@ -505,12 +505,12 @@ def wire_choices(studio: web_retarget.Studio, parts: dict[str, Any]) -> None:
         choices = [(i18n(f"panel_{name}"), name) for name in names]
         return gr.CheckboxGroup(choices, value=[name for name in chosen if name in names])
 
-    alone = """(on) => ({ __type__: 'update', value: on ? ['result'] : ['source', 'result'], interactive: !on })"""
-    parts["paste_back"].change(
-        fn=None, inputs=parts["paste_back"], outputs=parts["panels"], js=alone, **HIDDEN
-    )
-    both = [parts["model"], parts["panels"]]
-    parts["model"].change(offered, both, parts["panels"], queue=False, **HIDDEN)
+    alone = """(whole) => (
+        { __type__: 'update', value: whole ? ['result'] : ['source', 'result'], interactive: !whole })"""
+    whole, panels = parts["paste_back"], parts["panels"]
+    whole.change(fn=None, inputs=whole, outputs=panels, js=alone, **HIDDEN)
+    both = [parts["model"], panels]
+    parts["model"].change(offered, both, panels, queue=False, **HIDDEN)
 
 
 def wire_retarget(blocks: gr.Blocks, studio: web_retarget.Studio, parts: dict[str, Any]) -> None:

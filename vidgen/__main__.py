@@ -1,9 +1,10 @@
-"""The command line: python -m vidgen models | sample | grid | bench.
+"""The command line: python -m vidgen models | sample | grid | retarget | bench.
 
     python -m vidgen models
     python -m vidgen sample --model mocogan-sprites --content-seed 3 --motion-seed 5 --out walk.mp4
     python -m vidgen sample --recipe walk.mp4 --speed 0.5 --out slow.gif
     python -m vidgen grid --model mocogan-sprites --contents 1 2 3 --motions 4 5 6 --out grid.mp4
+    python -m vidgen retarget --model NAME --input me.mp4 --out character.mp4 --panels source,result
     python -m vidgen bench
 
 A mistake is told in one sentence on the standard error, with exit code 2, and no file is left behind.
@@ -115,13 +116,19 @@ OPTIONS = (
 def build_parser() -> tuple[Parser, dict[str, Parser]]:
     """Return the parser and, by name, those of its commands."""
     parser = Parser(prog="python -m vidgen", description=__doc__.split("\n\n")[0])
-    commands = parser.add_subparsers(dest="command", required=True, metavar="models | sample | grid | bench")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="models | sample | grid | retarget | bench"
+    )
     models = commands.add_parser("models", help="list the models")
     sample = commands.add_parser("sample", help="make one clip")
     grid = commands.add_parser("grid", help="make a film of contents (rows) x motions (columns)")
+    retarget = commands.add_parser("retarget", help="turn the face in a video into a character's")
     bench = commands.add_parser("bench", help="measure the speed of rendering against the plain network")
-    for command, run in ((models, run_models), (sample, run_sample), (grid, run_grid), (bench, run_bench)):
+    known = {"models": models, "sample": sample, "grid": grid, "retarget": retarget, "bench": bench}
+    runs = (run_models, run_sample, run_grid, run_retarget, run_bench)
+    for command, run in zip(known.values(), runs, strict=True):
         command.set_defaults(run=run)
+    add_retarget_options(retarget)
     for command in (models, bench):
         command.add_argument("--json", action="store_true", help="print JSON")
     bench.add_argument("--model", default=Recipe().model, help=OPTIONS[0].help)
@@ -137,7 +144,33 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
         command.add_argument(
             "--out", required=True, metavar="FILE", help="an .mp4, .gif, .webp or .png (strip)"
         )
-    return parser, {"models": models, "sample": sample, "grid": grid, "bench": bench}
+    return parser, known
+
+
+def add_retarget_options(parser: Parser) -> None:
+    """Add the options of retarget."""
+    parser.add_argument("--model", required=True, help="a translator's name from `models`, or its path")
+    parser.add_argument("--input", required=True, metavar="FILE", help="a video of a face")
+    parser.add_argument("--out", required=True, metavar="FILE", help="an .mp4 or .webm")
+    parser.add_argument(
+        "--crop",
+        default="auto",
+        help="auto follows a face (the default), none takes the middle square, x,y,w,h a box in pixels",
+    )
+    parser.add_argument("--face", type=int, default=1, metavar="N", help="which face, 1 the largest")
+    parser.add_argument("--blend", type=number, default=0.0, help="weight of the predictor's frames: 0 to 1")
+    parser.add_argument("--paste-back", action="store_true", help="put the result into the whole picture")
+    parser.add_argument(
+        "--continue",
+        dest="continue_frames",
+        type=int,
+        default=0,
+        metavar="FRAMES",
+        help="frames that the predictor adds beyond the end",
+    )
+    parser.add_argument(
+        "--panels", default="result", help="side by side: some of source,result,cycle,residual"
+    )
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -209,6 +242,28 @@ def run_grid(options: argparse.Namespace) -> None:
         rows.append(row)
         _progress(len(rows), len(options.contents))
     write_clip(options.out, tile(np.stack(rows)), recipe.fps, recipe.to_dict())
+
+
+def run_retarget(options: argparse.Namespace) -> None:
+    """Write a retargeted video and tell what was written."""
+    from vidgen.retarget import RetargetOptions, read_crop, retarget
+
+    chosen = RetargetOptions(
+        crop=read_crop(options.crop),
+        face=options.face - 1,
+        blend=options.blend,
+        paste_back=options.paste_back,
+        panels=tuple(options.panels.split(",")),
+        continue_frames=options.continue_frames,
+    )
+    check_output(options.out)
+    translator = open_session().translator(options.model)
+    report = retarget(translator, options.input, options.out, chosen, _progress_of_frames)
+    sound = "with its sound" if report.sound else "without sound"
+    sys.stdout.write(
+        f"{options.out}: {report.frames} frames at {report.fps:.4g} a second, {sound}; "
+        f"made at {report.frames_per_second:.1f} frames a second, face out of sight in {report.misses}\n"
+    )
 
 
 def run_bench(options: argparse.Namespace) -> None:
@@ -286,6 +341,13 @@ def _six(directions: list[float]) -> list[float]:
 def _progress(done: int, total: int) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(f"\rrow {done} of {total}" + ("\n" if done == total else ""))
+        sys.stderr.flush()
+
+
+def _progress_of_frames(done: int, total: int | None) -> None:
+    if sys.stderr.isatty():
+        of = f" of {total}" if total else ""
+        sys.stderr.write(f"\rframe {done}{of}" + ("\n" if done == total else ""))
         sys.stderr.flush()
 
 

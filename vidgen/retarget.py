@@ -89,7 +89,7 @@ class RetargetOptions:
         if isinstance(self.crop, Box) and not (np.isfinite(self.crop).all() and self.crop.side >= 8):
             raise VidgenError(f"The box is {self.crop.side:g} pixels wide: draw one of at least 8.")
         if self.face < 0:
-            raise VidgenError(f"face is {self.face}: faces are counted from 0, the largest.")
+            raise VidgenError(f"There is no face {self.face + 1}: the largest is face 1.")
         if not 0 <= self.blend <= 1:
             raise VidgenError(f"blend is {self.blend}: it must be between 0 and 1.")
         unknown = [name for name in self.panels if name not in PANELS]

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from vidgen import catalogue, video_io
-from vidgen.catalogue import WEIGHTS, ModelInfo
+from vidgen.catalogue import TRANSLATORS, WEIGHTS, ModelInfo
 from vidgen.errors import VidgenError
 from vidgen.recipe import RANGES, Recipe
 
@@ -33,7 +33,6 @@ SCALES = (1, 2, 4)
 KEPT_BYTES = 2**25  # of clips rendered last
 MAX_BODY = 2**18  # bytes of a request other than an upload
 FAULT = "Something went wrong on the server; try again."
-TRANSLATORS = ("recyclegan",)  # families
 log = logging.getLogger(__name__)
 
 

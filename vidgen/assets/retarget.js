@@ -29,7 +29,7 @@ vidgen.mountCrop = (element) => {
   const $ = (name) => root.querySelector(`.vg-crop-${name}`);
   const view = $('view'), sees = $('sees').querySelector('canvas');
   const paper = view.getContext('2d');
-  const MODES = ['auto', 'box', 'none'], SIDES = ['x', 'y', 'side'];
+  const MODES = ['auto', 'box', 'none'], SIDES = ['x', 'y', 'side'], PANELS = ['source', 'result', 'cycle', 'residual'];
   const state = { mode: 'auto', face: 0, box: null };
   let look = null, image = null, held = null;
 
@@ -164,7 +164,9 @@ vidgen.mountCrop = (element) => {
     Object.assign(state, { mode: look.crops.length ? 'auto' : 'box', face: 0, box: null });
     choose({});
   };
-  shared.chosen = () => {
+  shared.take = ([video, model, , , blend, whole, panels, ...more]) =>
+    [video, model, ...chosen(), blend, whole, PANELS.filter((name) => panels.includes(name)), ...more];
+  const chosen = () => {
     if (!look || state.mode === 'auto') return ['auto', state.face + 1];
     if (state.mode === 'none') return ['none', 1];
     const [x, y, side] = state.box.map(Math.round);
