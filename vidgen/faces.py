@@ -26,7 +26,7 @@ FACE_CENTRE = (0.50, 0.49)  # centre of the face, as shares of the crop from its
 CASCADE = "haarcascade_frontalface_alt2.xml"
 SEARCH_SIDE = 320  # pixels that the longer side of a frame is scaled to for the search
 SMALLEST = 0.12  # smallest face, as a share of the frame's shorter side
-SCALE_STEP, NEIGHBOURS = 1.1, 4  # of the cascade
+SCALE_STEP, NEIGHBOURS = 1.2, 3  # of the cascade
 EVERY = 5  # frames between two searches
 PATIENCE = 3  # searches without the face before another one may take its place
 MOST_OTHERS = 8  # faces that are remembered as not the one to follow
@@ -58,9 +58,7 @@ class FaceFinder:
         scale = frame.shape[1] / gray.shape[1]
         smallest = max(20, round(SMALLEST * min(gray.shape)))
         with self._lock:
-            found = self._cascade.detectMultiScale(
-                cv2.equalizeHist(gray), SCALE_STEP, NEIGHBOURS, minSize=(smallest, smallest)
-            )
+            found = self._cascade.detectMultiScale(gray, SCALE_STEP, NEIGHBOURS, minSize=(smallest, smallest))
         boxes = [Box(float(x * scale), float(y * scale), float(side * scale)) for x, y, side, _ in found]
         return sorted(boxes, key=lambda box: (-box.side, box.x))
 

@@ -31,6 +31,7 @@ IMAGE_DESCRIPTION = 0x010E  # EXIF
 MAX_BUFFER = 2**30  # bytes of frames that gif, webp and png keep until the end
 MAX_STRIP_PIXELS = 2**26  # of a whole strip
 TICKS = 90_000  # a second, in files whose frames come with their times: the usual rates divide it
+LARGE = 2**19  # pixels of a frame from which on speed counts more than the last bytes
 MIN_GIF_DELAY = 2  # hundredths of a second: browsers play shorter delays at 10
 
 
@@ -129,6 +130,10 @@ class _Container:
         self.stream.width, self.stream.height = width + width % 2, height + height % 2
         self.stream.pix_fmt = "yuv420p"
         self.stream.options = {"crf": "20", "b": "0", "cpu-used": "4"} if self.webm else {"crf": "14"}
+        if height * width > LARGE:
+            self.stream.options |= (
+                {"cpu-used": "8", "deadline": "realtime"} if self.webm else {"preset": "veryfast"}
+            )
         self.tick = Fraction(1, TICKS) if self.writer.timed else 1 / rate
         self.stream.codec_context.time_base = self.tick
         self.stream.codec_context.thread_count = 1  # a small picture gains nothing from more
