@@ -16,6 +16,7 @@ from vidgen.recipe import DIRECTIONS, MAX_FRAMES, RANGES
 
 log = logging.getLogger(__name__)
 FORMAT = "vidgen-1"
+TRANSLATORS = ("recyclegan",)  # families that turn a video into another; the others draw clips from codes
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 

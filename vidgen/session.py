@@ -16,10 +16,10 @@ from einops import rearrange
 from torch import Tensor
 
 from vidgen import catalogue, checkpoint, sampling
-from vidgen.catalogue import WEIGHTS, ModelInfo, describe
+from vidgen.catalogue import TRANSLATORS, WEIGHTS, ModelInfo, describe
 from vidgen.errors import VidgenError
 from vidgen.metrics import scores
-from vidgen.models import TRANSLATORS, nearest
+from vidgen.models import nearest
 from vidgen.recipe import DIRECTIONS, Recipe
 from vidgen.translator import FrameTranslator
 

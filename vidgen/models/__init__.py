@@ -34,7 +34,6 @@ FAMILIES: dict[str, tuple[type, type[nn.Module]]] = {
     "mocogan": (MoCoGANConfig, MoCoGAN),
     "recyclegan": (RecycleGANConfig, RecycleGAN),
 }
-TRANSLATORS = ("recyclegan",)  # families that turn a video into another; the others draw clips from codes
 
 
 def nearest(name: str, names: list[str]) -> str:
