@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,12 @@ import torch
 from PIL import Image
 
 from train.bench_recyclegan import LITERAL, measure
+from train.data.avatars import CHARACTERS
 from train.data.sources import to_video
+from train.data.splits import content_id
 from train.data.triplets import Triplets, open_triplets
-from train.recyclegan import LOSSES, PRESETS, ImagePool, Options, RecycleGANTrainer, main
+from train.prepare import _parser as prepare_parser
+from train.recyclegan import LOSSES, PRESETS, ImagePool, Options, RecycleGANTrainer, main, parse
 from vidgen.checkpoint import load_model, save_model
 from vidgen.errors import VidgenError
 from vidgen.models import build
@@ -261,7 +265,7 @@ def test_faces_are_found_and_cropped(tmp_path: Path) -> None:
     whole = open_triplets(str(tmp_path / "wide.mp4"), tmp_path / "cache", size=64, crop="none")
     assert source.clips[0].shape == (9, 64, 64, 3)
     small = to_video(head[None], 64)[0, 0]
-    errors = [(to_video(s.clips[0][None])[0, 0] - small).abs().mean() for s in (source, whole)]
+    errors = [(to_video(np.array(s.clips[0])[None])[0, 0] - small).abs().mean() for s in (source, whole)]
     assert errors[0] < 0.5 * errors[1]
     write_clip(tmp_path / "grey.mp4", wide[:, :, :100], 25)
     with pytest.raises(VidgenError, match="--crop none"):
@@ -283,3 +287,23 @@ def test_the_bench_compares_equal_losses() -> None:
     found = measure(options, repeats=1)
     assert found["loss_difference"] < 1e-4
     assert found["literal_s"] > 0
+
+
+def readme(block: str) -> list[list[str]]:
+    """Split the commands of a block of the README into words."""
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    lines = text.split(f"<!-- commands: {block} -->\n```bash\n")[1].split("```")[0].splitlines()
+    return [shlex.split(line)[3:] for line in lines]
+
+
+def test_the_commands_of_the_readme_can_run() -> None:
+    args, options = parse(readme("translator")[0])
+    assert (args.a, args.b, args.crop) == ("ME.mp4", "CHARACTER.mp4", "auto")
+    assert options == Options(**PRESETS["modern"])
+    made, (args, options) = (
+        prepare_parser().parse_args(readme("translator-gpu")[0]),
+        parse(readme("translator-gpu")[1]),
+    )
+    assert (made.out, made.size) == (args.a, options.size)
+    assert content_id("some/obama_2.mp4", made.group) == "obama"
+    assert args.b.removeprefix("avatars:") in CHARACTERS
