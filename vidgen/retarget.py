@@ -28,12 +28,11 @@ BATCH = 8  # frames that are translated at once
 MAX_PIXELS = 9_000_000  # of a frame of the source: 4K is what phones film, so it is read
 MAX_SIDE = 1920  # and scaled down to this, which a face crop does not lose by
 MAX_RATE = 120  # frames a second, where the length is limited
+MIN_BOX, MAX_BOX = 8, 10_000  # pixels of a box's side
 MAX_CONTINUED = 1000  # frames beyond the end
 SEARCH_SECONDS = 20.0  # of the beginning, in which the first face must appear
-SEARCH_EVERY, SEARCH_MORE = (
-    5,
-    4,
-)  # frames between searches; searches after the first face for others beside it
+SEARCH_EVERY = 5  # frames between two searches
+SEARCH_MORE = 4  # searches after the first face, for others beside it
 RESIDUAL_GAIN = 4  # the predictor's error is shown so many times brighter
 TITLE = "Synthetic video made with vidgen: not a recording"
 
@@ -86,8 +85,12 @@ class RetargetOptions:
     def __post_init__(self) -> None:
         if isinstance(self.crop, str) and self.crop not in ("auto", "none"):
             raise VidgenError(f"crop is {self.crop[:40]!r}: it must be auto, none or a box.")
-        if isinstance(self.crop, Box) and not (np.isfinite(self.crop).all() and self.crop.side >= 8):
-            raise VidgenError(f"The box is {self.crop.side:g} pixels wide: draw one of at least 8.")
+        if isinstance(self.crop, Box) and not np.isfinite(self.crop).all():
+            raise VidgenError("The box must be given by finite numbers: x, y and side.")
+        if isinstance(self.crop, Box) and not MIN_BOX <= self.crop.side <= MAX_BOX:
+            raise VidgenError(
+                f"The box is {self.crop.side:g} pixels wide: draw one of {MIN_BOX} to {MAX_BOX}."
+            )
         if self.face < 0:
             raise VidgenError(f"There is no face {self.face + 1}: the largest is face 1.")
         if not 0 <= self.blend <= 1:
