@@ -7,6 +7,7 @@ The picture is translated frame by frame; times, frame rate and sound are those 
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -191,6 +192,7 @@ class _Run:
             sound = self.clip.sound()
             if sound:
                 exits.enter_context(closing(sound))
+                sound.max_seconds = self.options.max_seconds or math.inf
             place = self._placing()
             frames = exits.enter_context(closing(self._frames()))
             head = list(islice(frames, BATCH))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,8 +23,11 @@ RATE = 48_000  # samples a second, where the sound is encoded again
 class Sound:
     """The first sound track of an open container, muxed into another beside the pictures.
 
-    start: the time in seconds that becomes zero. Raises VidgenError for a codec that is not read.
+    start: the time in seconds that becomes zero. Where the sound goes on beyond `max_seconds`, muxing it
+    raises VidgenError, as for damage. Raises VidgenError for a codec that is not read.
     """
+
+    max_seconds = math.inf
 
     def __init__(self, path: Path, container: av.container.InputContainer, start: float) -> None:
         self.path, self.container, self.start = path, container, start
@@ -51,6 +55,10 @@ class Sound:
     def mux_until(self, seconds: float) -> None:
         """Mux what sounds up to a time, so that pictures and sound lie side by side in the file."""
         while self._next is not None and self._time(self._next) <= seconds:
+            if self._time(self._next) > self.max_seconds:
+                raise VidgenError(
+                    f"The sound of {self.path.name} is over {self.max_seconds:g} seconds long: cut it."
+                )
             self.target.mux_one(self._next)
             self._next = next(self._packets, None)
 

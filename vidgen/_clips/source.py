@@ -70,7 +70,7 @@ class Source:
         raise NotImplementedError
 
     def sound(self) -> Sound | None:
-        """Return the sound of the clip, to be muxed with its pictures, or None if it has none."""
+        """Return the sound of the clip, to be muxed with its pictures and closed, or None if it has none."""
         return None
 
     def __iter__(self) -> Iterator[Frame]:
