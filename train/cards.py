@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from train import common
 from train.mocogan import PRESETS, Options
 from train.readers import Reader
 from vidgen._clips.files import replacing, reported
-from vidgen.catalogue import ModelInfo, read_header
+from vidgen.catalogue import TRANSLATORS, ModelInfo, read_header
 from vidgen.errors import VidgenError
 from vidgen.recipe import Recipe
 from vidgen.session import Session
@@ -69,6 +70,19 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "Content drift": ("{:.3f}", "share of the colours that change within a clip, 0-1"),
     "Motion energy": ("{:.2f}", "mean change from frame to frame, levels"),
     "Flicker": ("{:.2f}", "what jumps and returns, levels"),
+}
+# Figures of a card and their heads in the README.
+CLIP_FIGURES = {
+    "MCS": "MCS",
+    "ACD (colour)": "ACD (colour)",
+    "Swap error of content": "swap error: content",
+    "Swap error of motion": "swap error: motion",
+}
+TRANSLATION_FIGURES = {
+    "Head, sideways": "follows the head sideways",
+    "Head, up and down": "up and down",
+    "Mouth": "mouth",
+    "Flicker": "flicker",
 }
 # data set: (what it is and its split, limits and misuse)
 DATA = {
@@ -141,7 +155,7 @@ def write_card(session: Session, path: Path, kind: str, reader: Reader, figures:
         _training(about.get("card", {})),
         _figures(path, reader, figures),
         f"## Limits and misuse\n\n{DATA.get(kind, ('', 'Not known: see its data.'))[1]}",
-        _file(path),
+        file_section(path),
     ]
     write_whole(path.with_suffix(".md"), ("\n\n".join(sections) + "\n").encode())
 
@@ -191,11 +205,11 @@ def _training(card: dict[str, Any]) -> str:
     return (
         f"## Training\n\nPreset `{card['preset']}`, {card['steps']:,} steps in {card['hours']} hours on "
         f"{card['hardware']}, revision {card['revision']}:\n\n```bash\n{_train_command(card)}\n```"
-        f"\n\n{_obtain(card)[1]}{_changes(card)}"
+        f"\n\n{_obtain(card)[1]}{changes_section(card)}"
     )
 
 
-def _changes(card: dict[str, Any]) -> str:
+def changes_section(card: dict[str, Any]) -> str:
     """Say what was changed while training went on: the command above has the last values."""
     lines = [
         f"- at step {change['step']:,}: "
@@ -208,11 +222,16 @@ def _changes(card: dict[str, Any]) -> str:
 def _train_command(card: dict[str, Any]) -> str:
     """Give the command that trains again, with every option that differs from its preset."""
     name, preset = Path(str(card["data"])).name, card["preset"]
-    usual = {**asdict(Options()), **PRESETS.get(preset, {})}
-    own = {name: value for name, value in card.get("options", {}).items() if usual.get(name) != value}
-    options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in own.items())
+    options = changed_options(card, Options(), PRESETS)
     steps = f"--steps {card['steps']} --out runs/{name}{options}"
     return f"python -m train.mocogan --preset {preset} --data {_obtain(card)[0]} {steps}"
+
+
+def changed_options(card: dict[str, Any], defaults: Any, presets: Mapping[str, Any]) -> str:
+    """Word the options that differ from the card's preset, as on a command line."""
+    usual = {**asdict(defaults), **presets.get(card["preset"], {})}
+    own = {name: value for name, value in card.get("options", {}).items() if usual.get(name) != value}
+    return "".join(f" --{name.replace('_', '-')} {value}" for name, value in own.items())
 
 
 def _obtain(card: dict[str, Any]) -> tuple[str, str]:
@@ -250,7 +269,8 @@ def _factors(reader: Reader, figures: Figures) -> str:
     return "\n".join([*head, *rows])
 
 
-def _file(path: Path) -> str:
+def file_section(path: Path) -> str:
+    """Give a file's size and checksum."""
     data = path.read_bytes()
     return f"## File\n\n`{path.name}`, {len(data):,} bytes, sha256 `{hashlib.sha256(data).hexdigest()}`."
 
@@ -267,19 +287,26 @@ def write_readme_table() -> None:
 
 
 def readme_table(folder: Path) -> list[str]:
-    """List the weights of a folder that have a card, with the figures that the cards state."""
-    shown = ("MCS", "ACD (colour)", "Swap error of content", "Swap error of motion")
-    head = ["weights", "licence", "MCS", "ACD (colour)", "swap error: content", "swap error: motion"]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for path in sorted(folder.glob("*.safetensors")):
-        card = path.with_suffix(".md")
-        if card.exists():
-            stated = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|", card.read_text(encoding="utf-8"), re.M))
-            licence = read_header(path)["about"].get("licence", "unknown")
-            cells = [
-                f"[{path.stem}](weights/{card.name})",
-                licence,
-                *(stated.get(name, "") for name in shown),
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
-    return lines
+    """List the weights of a folder that have a card, with the figures that the cards state: the models that
+    draw clips in one table, translators in another.
+    """
+    made = {path: read_header(path) for path in sorted(folder.glob("*.safetensors")) if _card(path).exists()}
+    tables = []
+    for shown, translators in ((CLIP_FIGURES, False), (TRANSLATION_FIGURES, True)):
+        kept = [path for path in made if (made[path]["family"] in TRANSLATORS) == translators]
+        if kept:
+            rows = [_readme_row(path, made[path]["about"], list(shown)) for path in kept]
+            heads = ["weights", "licence", *shown.values()]
+            tables.append([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows])
+    return [line for number, table in enumerate(tables) for line in ([""] * (number > 0) + table)]
+
+
+def _card(path: Path) -> Path:
+    return path.with_suffix(".md")
+
+
+def _readme_row(path: Path, about: dict[str, Any], shown: list[str]) -> str:
+    text = _card(path).read_text(encoding="utf-8")
+    stated = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|", text, re.M))
+    cells = [f"[{path.stem}](weights/{_card(path).name})", about.get("licence", "unknown")]
+    return f"| {' | '.join([*cells, *(stated.get(name, '') for name in shown)])} |"

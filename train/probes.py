@@ -50,6 +50,7 @@ class Task:
     about: dict[str, Any]
     tint: float = 0.03  # how far each channel's contrast may be off
     flip: bool = False
+    shift: int = 2  # px that a clip may be moved by
 
 
 def pieces(layers: dict[str, list[str]]) -> dict[str, str]:
@@ -140,7 +141,7 @@ def actions(path: str, cache: Path) -> Task:  # noqa: ARG001 (the pack is its ow
     people = sorted(set(splits["test"].content_ids))
     held_out = f"contents {', '.join(people)}"
     about = {"licence": "research only", "held_out": held_out, "categories": categories}
-    return Task(config, draw(splits["train"]), draw(splits["test"]), about, tint=0.1, flip=True)
+    return Task(config, draw(splits["train"]), draw(splits["test"]), about, tint=0.1, flip=True, shift=4)
 
 
 TASKS: dict[str, Callable[[str, Path], Task]] = {"sprites": sprites, "actions": actions}
@@ -149,7 +150,7 @@ TASKS: dict[str, Callable[[str, Path], Task]] = {"sprites": sprites, "actions": 
 def augment(video: Tensor, task: Task, generator: torch.Generator) -> Tensor:
     """Shift, tint and speckle clips [n, t, c, h, w], each as a whole, and mirror half where the task may."""
     n = len(video)
-    video = translate(video, 4 if task.flip else 2, generator)
+    video = translate(video, task.shift, generator)
     if task.flip:
         mirrored = torch.rand(n, 1, 1, 1, 1, generator=generator) < 0.5
         video = torch.where(mirrored, video.flip(-1), video)
@@ -218,9 +219,7 @@ def make(args: argparse.Namespace, out: Path) -> None:
     task, started = TASKS[args.dataset](args.data, args.cache), time.monotonic()
     out.parent.mkdir(parents=True, exist_ok=True)
     judge = train(task, args.steps, args.batch, args.seed)
-    half = {name: value.half().contiguous() for name, value in judge.state_dict().items()}
-    # What is tested is what is written.
-    judge.load_state_dict({name: value.float() for name, value in half.items()})
+    halve(judge)  # what is tested is what is written
     about = task.about | {
         "dataset": args.dataset,
         "test": test(judge, task, args.test_clips, args.seed),
@@ -230,11 +229,22 @@ def make(args: argparse.Namespace, out: Path) -> None:
         "hardware": common.hardware(),
         "revision": common.revision(),
     }
-    metadata = {"format": FORMAT, "config": json.dumps(asdict(task.config)), "about": json.dumps(about)}
-    write_whole(out, save(half, metadata))
+    write_judge(judge, about, out)
     write_whole(out.with_suffix(".md"), card(out).encode())
     lines = [f"{name:12} {value:.3f}" for name, value in about["test"].items()]
     sys.stdout.write("\n".join([f"{out}, on {args.test_clips} test clips:", *lines, ""]))
+
+
+def halve(judge: Judge) -> None:
+    """Round the weights to half precision, in which they are written."""
+    judge.load_state_dict({name: value.half().float() for name, value in judge.state_dict().items()})
+
+
+def write_judge(judge: Judge, about: dict[str, Any], out: Path) -> None:
+    """Write a judge in half precision, with what its training measured."""
+    half = {name: value.half().contiguous() for name, value in judge.state_dict().items()}
+    metadata = {"format": FORMAT, "config": json.dumps(asdict(judge.config)), "about": json.dumps(about)}
+    write_whole(out, save(half, metadata))
 
 
 def card(path: Path) -> str:

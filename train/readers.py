@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from einops import reduce
 
 from train.data.pack import Pack
 from train.data.shapes import ShapeClips
@@ -56,6 +57,22 @@ class Real:
     test: Draw
     swaps: Callable[[np.random.Generator, int], dict[str, np.ndarray]] | None = None
     labelled: Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]] | None = None
+
+
+def read_frames(judge: Judge, clip: np.ndarray) -> Factors:
+    """Read values off each frame of a clip by itself: uint8 [t, h, w, c] -> name -> float32 [t].
+
+    Frames that are a multiple of the judge's size are averaged down to it.
+    """
+    factor, rest = divmod(clip.shape[1], judge.config.size)
+    if rest or clip.shape[1] != clip.shape[2]:
+        raise VidgenError(f"The judge reads frames of {judge.config.size} px, not {clip.shape[1]}.")
+    small = reduce(clip, "t (h a) (w b) c -> t 1 h w c", _mean, a=factor, b=factor)
+    return {name: value[:, 0, 0] for name, value in read_factors(judge, small).items()}
+
+
+def _mean(block: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    return np.round(block.mean(axes)).astype(np.uint8)
 
 
 def _read_shapes(clips: np.ndarray) -> Factors:

@@ -1,0 +1,207 @@
+"""Measure a translator and write its card: `python -m train.evaluate_translation --model FILE --data DATA`.
+
+DATA is a pack of `train.prepare` (its test split: people that no training saw) or avatars:NAME (test clips).
+Motion is measured in input and output alike by optical flow (`vidgen/metrics/flow.py`) and compared in each
+clip. Into avatars, it is read off the output by `weights/probes/avatars.safetensors` as well; from avatars to
+avatars, the true motion and the true translation are known. --against measures other models, such as an
+ablation, on the same clips. Written: FILE's card (.md) and contact sheet (.png).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from train import cards, cards_translation
+from train.data.avatars import CHARACTERS, RANGES, AvatarClips
+from train.data.pack import Pack
+from train.data.triplets import AVATARS
+from train.readers import PROBES, read_frames
+from vidgen.catalogue import read_header
+from vidgen.errors import VidgenError
+from vidgen.metrics.features import Judge, load_judge
+from vidgen.metrics.flow import flow_cells, motion_courses
+from vidgen.metrics.scores import flicker
+from vidgen.metrics.translation import correlation, frame_error, motion_agreement
+from vidgen.retarget import Translator
+from vidgen.session import Session
+
+# What is measured by flow in both clips, and the reader's factor that changes with it.
+FLOWS = {
+    "head_x": ("Head, sideways", "yaw"),
+    "head_y": ("Head, up and down", "pitch"),
+    "roll": ("Head, tilting", "roll"),
+    "mouth": ("Mouth", "mouth_open"),
+    "eyes": ("Lids", "blink"),
+}
+LEAST_SHARE = 0.02  # of a factor's range: a course that strays less says nothing
+Courses = dict[str, np.ndarray]
+Values = dict[str, np.ndarray]  # figure -> one value per clip, NaN where it says nothing
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Clips to translate, uint8 [t, h, w, c] each and all equally long, and what is known of them."""
+
+    clips: list[np.ndarray]
+    about: str
+    factors: list[Courses] | None = None  # of avatars
+    truth: list[np.ndarray] | None = None  # the true translations
+    courses: list[Courses] = field(default_factory=list)  # by flow
+    cells: list[np.ndarray] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.courses.extend(motion_courses(clip) for clip in self.clips)
+        self.cells.extend(flow_cells(clip) for clip in self.clips)
+
+
+def open_inputs(data: str, target: str, size: int, frames: int, count: int) -> Inputs:
+    """Take clips to measure on: windows of a pack's test split, or an avatar's test clips."""
+    if data.startswith(AVATARS):
+        return _avatars(data.removeprefix(AVATARS), target.removeprefix(AVATARS), size, frames, count)
+    pack = Pack(data, "test")
+    if pack.size != size:
+        raise VidgenError(f"{data} holds frames of {pack.size} px; the model takes {size}.")
+    long = [index for index in range(len(pack)) if pack.lengths[index] >= frames]
+    if not long:
+        raise VidgenError(f"{data} has no test clip of {frames} frames: give fewer as --frames.")
+    people = sorted({pack.content_ids[index] for index in long})
+    clips = [
+        pack.window(index, int(start), frames)
+        for index in long
+        for start in _starts(int(pack.lengths[index]), frames, max(count // len(long), 1))
+    ]
+    return Inputs(clips, f"{len(people)} identities of the test split that no training saw")
+
+
+def _starts(length: int, frames: int, count: int) -> np.ndarray:
+    """Place up to `count` windows evenly, without overlap."""
+    count = min(count, length // frames)
+    return np.linspace(0, length - frames, count).astype(int)
+
+
+def _avatars(name: str, target: str, size: int, frames: int, count: int) -> Inputs:
+    source = AvatarClips(count, size, frames, split="test", identities=name)
+    truth = None
+    if target in CHARACTERS:
+        true = AvatarClips(count, size, frames, split="test", identities=target)
+        truth = [true.clip(i) for i in range(count)]
+    clips, factors = ([part(i) for i in range(count)] for part in (source.clip, source.factors))
+    return Inputs(clips, f"the avatar {name}, in motions of the test split", factors, truth)
+
+
+def measure(inputs: Inputs, outputs: list[np.ndarray], reader: Judge | None) -> Values:
+    """Measure outputs, uint8 [t, h, w, c] each, against their inputs."""
+    courses = [motion_courses(clip) for clip in outputs]
+    agreed = motion_agreement(inputs.courses, courses)
+    values = {title: agreed[name] for name, (title, _) in FLOWS.items()}
+    cells = zip(inputs.cells, map(flow_cells, outputs), strict=True)
+    values["Flow of the face"] = np.array([correlation(a, b) for a, b in cells])
+    if reader is not None:
+        values |= _read(inputs, [read_frames(reader, clip) for clip in outputs])
+    values["Flicker"] = np.array([flicker(clip) for clip in outputs])
+    if inputs.truth is not None:
+        pairs = zip(outputs, inputs.truth, strict=True)
+        values["Error"] = np.array([frame_error(made, true) for made, true in pairs])
+    return values
+
+
+def _read(inputs: Inputs, found: list[Courses]) -> Values:
+    """Compare what is read off avatars with the input's factors or, where it shows a person, the change of
+    what is read with the input's flow.
+    """
+    if inputs.factors is not None:
+        least = {name: LEAST_SHARE * (high - low) for name, (low, high) in RANGES.items()}
+        agreed = motion_agreement(inputs.factors, found, least)
+        return {f"Read: {name}": values for name, values in agreed.items()}
+    changes = [{flow: np.diff(course[name]) for flow, (_, name) in FLOWS.items()} for course in found]
+    agreed = motion_agreement(inputs.courses, changes)
+    return {f"Read: {FLOWS[flow][1]}": values for flow, values in agreed.items()}
+
+
+def measure_model(path: Path, translator: Translator, inputs: Inputs, reader: Judge | None) -> Values:
+    """Translate all clips with a model and measure, also the way back where there is one."""
+    outputs, errors = [], []
+    for clip in tqdm(inputs.clips, desc=path.stem, unit="clip"):
+        outputs.append(translator.translate(clip))
+        if translator.reversible:
+            errors.append(frame_error(translator.back(outputs[-1]), clip))
+    values = measure(inputs, outputs, reader)
+    if errors:
+        values["Cycle error"] = np.array(errors)
+    shifted = measure(inputs, outputs[1:] + outputs[:1], None)
+    return values | {f"Chance: {title}": shifted[title] for title in _motions()}
+
+
+def _motions() -> list[str]:
+    return [title for title, _ in FLOWS.values()] + ["Flow of the face"]
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Measure, then write the card and the contact sheet."""
+    for name in ("clips", "frames"):
+        if getattr(args, name) < 3:
+            raise VidgenError(f"--{name} is {getattr(args, name)}, but must be at least 3.")
+    about = read_header(args.model)["about"]
+    target = str(about.get("card", {}).get("target", ""))
+    models = [args.model, *args.against]
+    translators = {path: Session(path.parent, threads=args.threads).translator(str(path)) for path in models}
+    size = translators[args.model].size
+    for path, translator in translators.items():
+        if translator.size != size:
+            raise VidgenError(f"{path.name} takes {translator.size} px and {args.model.name} {size} px.")
+    inputs = open_inputs(args.data, target, size, args.frames, args.clips)
+    reader = load_judge(args.reader)[0] if target.startswith(AVATARS) else None
+    found = {
+        path: measure_model(path, translator, inputs, reader) for path, translator in translators.items()
+    }
+    marks = {"the input itself": {"Flicker": np.array([flicker(clip) for clip in inputs.clips])}}
+    if inputs.truth is not None:
+        marks["the true translation"] = measure(inputs, inputs.truth, reader)
+    figures = cards_translation.Figures(found, marks, inputs.about, args.clips, args.frames, args.data)
+    sheet = cards_translation.contact_sheet(translators[args.model], _shown(args, inputs))
+    cards_translation.write_card(args.model, figures, sheet)
+
+
+def _shown(args: argparse.Namespace, inputs: Inputs) -> list[np.ndarray | Path]:
+    """Choose what the contact sheet shows: the clips asked for, else avatars or, of people, only those whose
+    licence lets them be shown; never a pack's.
+    """
+    examples = sorted((cards.WEIGHTS / "examples").glob("*.mp4"))
+    return list(args.sheet) or (examples if inputs.factors is None else list(inputs.clips[:3]))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 2 after a mistake, which is told in one sentence."""
+    parser = argparse.ArgumentParser(
+        prog="python -m train.evaluate_translation", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("--model", type=Path, required=True, help="a translator's weights file")
+    parser.add_argument("--data", required=True, help="a pack of train.prepare, or avatars:NAME")
+    parser.add_argument("--against", type=Path, nargs="*", default=[], help="models to compare with")
+    parser.add_argument("--clips", type=int, default=24, help="to measure on, at most (24)")
+    parser.add_argument("--frames", type=int, default=60, help="of each clip (60)")
+    parser.add_argument("--sheet", type=Path, nargs="*", default=[], help="videos that may be shown")
+    parser.add_argument("--reader", type=Path, default=PROBES / "avatars.safetensors")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    try:
+        evaluate(args)
+        if args.model.resolve().parent == cards.WEIGHTS:
+            cards.write_readme_table()
+    except VidgenError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
