@@ -426,13 +426,25 @@ def wire_saving(blocks: gr.Blocks, service: web.Service, parts: dict[str, Any], 
     reading.success(fn=None, inputs=recipe, outputs=parts["upload"], js=adopt, **HIDDEN)
 
 
-def wire_looking(blocks: gr.Blocks, studio: web_retarget.Studio, parts: dict[str, Any]) -> None:
+class Uploads:
+    """Tell visitors' files from the examples, which a file equal to one of them shares its path with."""
+
+    def __init__(self, blocks: gr.Blocks, shown: gr.Video) -> None:
+        self.blocks, self.shown = blocks, shown
+
+    def __contains__(self, path: object) -> bool:
+        return path in self.blocks.upload_file_set and path not in self.shown.keep_in_cache
+
+
+def wire_looking(
+    blocks: gr.Blocks, studio: web_retarget.Studio, parts: dict[str, Any], uploads: Uploads
+) -> None:
     """Show the faces of a clip as soon as it is there and the visitor consents; forget what is replaced."""
     video, consent, seen = parts["video"], parts["consent"], parts["seen"]
 
     @told
     def look(source: str | None, agreed: bool, request: gr.Request) -> dict | None:
-        mine = source in blocks.upload_file_set
+        mine = source in uploads
         studio.shelf.hold(str(request.session_hash), source if mine else None)
         if not source:
             return None
@@ -455,12 +467,12 @@ def wire_looking(blocks: gr.Blocks, studio: web_retarget.Studio, parts: dict[str
     blocks.unload(leave)
 
 
-def wire_retargeting(blocks: gr.Blocks, studio: web_retarget.Studio, parts: dict[str, Any]) -> None:
+def wire_retargeting(studio: web_retarget.Studio, parts: dict[str, Any], uploads: Uploads) -> None:
     """Retarget with progress and cancel, for the page and, as an endpoint, for other programs."""
     names = ["video", "model", "crop", "face", "blend", "paste_back", "panels", "continue_frames", "consent"]
     inputs, outputs = [parts[name] for name in names], [parts["result"], parts["report"]]
 
-    retarget = endpoints.retargeting(studio, blocks.upload_file_set)
+    retarget = endpoints.retargeting(studio, uploads)
 
     def work(*values: Any, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008
         for step in retarget(*values)(cache_folder):
@@ -474,17 +486,14 @@ def wire_retargeting(blocks: gr.Blocks, studio: web_retarget.Studio, parts: dict
         try:
             yield from work(video, *more, progress=progress)
         finally:
-            if video in blocks.upload_file_set:
+            if video in uploads:
                 web_retarget.delete(video)
 
     named = inspect.signature(retarget)
     last = inspect.signature(work).parameters["progress"]
     for function in (work, once):
         function.__signature__ = named.replace(parameters=[*named.parameters.values(), last])
-    # The page's own parts say what is cut out.
-    take = (
-        "(video, model, crop, face, ...more) => [video, model, ...window.vidgen.retarget.chosen(), ...more]"
-    )
+    take = "(...values) => window.vidgen.retarget.take(values)"  # the page's own parts say what is cut out
     how = {"inputs": inputs, "outputs": outputs, "concurrency_id": "work"}
     running = parts["run"].click(told(work), **how, js=take, **HIDDEN)
     tell = "(report) => window.vidgen.retarget.report(document.querySelector('#report'), report)"
@@ -516,8 +525,9 @@ def wire_choices(studio: web_retarget.Studio, parts: dict[str, Any]) -> None:
 def wire_retarget(blocks: gr.Blocks, studio: web_retarget.Studio, parts: dict[str, Any]) -> None:
     """Wire the Retarget tab, unless there is nothing in it."""
     if parts:
-        wire_looking(blocks, studio, parts)
-        wire_retargeting(blocks, studio, parts)
+        uploads = Uploads(blocks, parts["video"])
+        wire_looking(blocks, studio, parts, uploads)
+        wire_retargeting(studio, parts, uploads)
         wire_choices(studio, parts)
 
 

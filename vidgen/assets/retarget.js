@@ -182,7 +182,7 @@ vidgen.mountLive = (element, server) => {
   const into = $('in'), out = $('out'), toggle = $('toggle');
   const camera = String(Math.random()).slice(2);
   const clear = () => { for (const one of [into, out]) one.getContext('2d').clearRect(0, 0, one.width, one.height); };
-  let film = null, times = [];
+  let film = null, box = null, times = [];
 
   $('in').nextElementSibling.textContent = t('live_camera');
   $('out').nextElementSibling.textContent = t('live_result');
@@ -210,7 +210,7 @@ vidgen.mountLive = (element, server) => {
       film = Object.assign(document.createElement('video'), { srcObject: stream, muted: true, playsInline: true });
       await film.play();
     } catch { return stop(t('live_none'), 'error'); }
-    times = [];
+    [times, box] = [[], null];
     label();
     say(t('live_looking'), 'drawing');
     return run(film);
@@ -221,10 +221,12 @@ vidgen.mountLive = (element, server) => {
     paper.setTransform(-1, 0, 0, 1, into.width, 0);
     paper.drawImage(film, 0, 0, into.width, into.height);
     paper.setTransform(1, 0, 0, 1, 0, 0);
-    return into.toDataURL('image/jpeg', 0.85);
+    const frame = into.toDataURL('image/jpeg', 0.85);
+    if (box) square(paper, box, tint('--vg-on-picture')); // of the frame before
+    return frame;
   };
-  const show = async ({ src, box }) => {
-    if (box) square(into.getContext('2d'), box, tint('--vg-on-picture'));
+  const show = async ({ src, box: found }) => {
+    box = found;
     if (src) {
       const image = await load(src);
       Object.assign(out, { width: image.width, height: image.height });
