@@ -16,7 +16,7 @@ from train.augment import translate
 from train.data.sources import ShapeSource, open_source, to_video
 from train.ema import EMA
 from train.mocogan import PRESETS, MoCoGANTrainer, Options, main
-from train.posterior import ContentPosterior, MotionPosterior, draw
+from train.posterior import CodeDiscriminator, ContentPosterior, MotionPosterior, draw
 from vidgen.checkpoint import load_model
 from vidgen.errors import VidgenError
 
@@ -86,6 +86,37 @@ def test_kl_weights_rise(source: ShapeSource) -> None:
     assert [each["kl_steps"] for each in weights] == [0, 0, 0.25, 0.5, 1.0, 1.5]
 
 
+def test_the_discriminator_of_codes_draws_them_to_the_prior() -> None:
+    torch.manual_seed(0)
+    judge, shift = CodeDiscriminator(4, 2, width=32), torch.nn.Parameter(torch.full((2, 4), 2.0))
+    teach = torch.optim.Adam(judge.parameters(), 1e-3, (0.5, 0.99))
+    move = torch.optim.Adam([shift], 2e-2, (0.5, 0.99))
+    for _ in range(400):
+        label = torch.randint(2, (64,))
+        codes = torch.randn(64, 4) + shift[label] * torch.tensor([[1.0], [-1.0]])[label]
+        losses.generator_loss(judge(codes, label), "bce").backward()
+        move.step()
+        teach.zero_grad()
+        real, fake = judge(torch.randn(64, 4), label), judge(codes.detach(), label)
+        losses.discriminator_loss(real, fake, "bce").backward()
+        teach.step()
+        move.zero_grad()
+    assert shift.abs().mean() < 0.5
+
+
+def test_matching_codes_reaches_the_inference_networks(source: ShapeSource) -> None:
+    moved = []
+    for weight in (0.0, 5.0):
+        t = trainer(source, warm_up=9, code_match=weight, redraw=1e-9, kl=0.0)
+        t.set_rates(0, 10)
+        before = weights(t.q_motion)
+        log = t.step(0)
+        moved.append((weights(t.q_motion) - before).abs().max().item())
+        assert ("d_code" in log) == bool(weight)
+        assert math.isfinite(sum(log.values()))
+    assert moved[1] > 100 * moved[0]
+
+
 def test_unlabelled_categories_still_teach_q(source: ShapeSource) -> None:
     """InfoGAN without labels: Q's own outputs must get a gradient from generated clips."""
     t = trainer(source, "paper", supervised=False, category_weight=1.0)
@@ -125,7 +156,8 @@ def run(out: Path, *extra: str) -> int:
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(tmp_path / "whole", "--steps=4", "--save-every=2") == 0
+    words = ["--steps=4", "--save-every=2", "--code-match=1"]
+    assert run(tmp_path / "whole", *words) == 0
     real_step = MoCoGANTrainer.step
 
     def broken(self: MoCoGANTrainer, index: int) -> dict[str, float]:
@@ -135,9 +167,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(MoCoGANTrainer, "step", broken)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut", "--steps=4", "--save-every=2")
+        run(tmp_path / "cut", *words)
     monkeypatch.undo()
-    assert run(tmp_path / "cut", "--steps=4", "--save-every=2") == 0
+    assert run(tmp_path / "cut", *words) == 0
     whole, cut = (load_model(tmp_path / name / "model.safetensors")[0] for name in ("whole", "cut"))
     for name, value in whole.state_dict().items():
         assert torch.equal(value, cut.state_dict()[name]), name

@@ -28,7 +28,7 @@ from train import command, common, losses
 from train.augment import translate
 from train.data.sources import Batch, Source, open_source
 from train.ema import EMA
-from train.posterior import ContentPosterior, MotionPosterior, draw
+from train.posterior import CodeDiscriminator, ContentPosterior, MotionPosterior, draw
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError
 from vidgen.models.mocogan import NORMS, Discriminator, MoCoGAN, MoCoGANConfig
@@ -91,6 +91,9 @@ class Options:
     # price of the noise along the clip against that of h_0: high, so that the path runs by itself
     innovation: float = 40.0
     innovation_full: int = 900  # step at which that price is reached, from 1 at kl_full
+    code_match: float = (
+        0.0  # weight of the loss that makes all inferred codes together look drawn from N(0, I)
+    )
     features: float = 0.0  # weight of D_I's feature distance between real and redrawn frames
     warm_up: int = 0  # steps with the redrawing alone, before the discriminators join
     lr_warm: float = 1e-3
@@ -201,6 +204,8 @@ class MoCoGANTrainer:
             self.q_content = self._place(ContentPosterior(o.size, 3, o.content_dim, pooled=o.pool_content))
             self.q_motion = self._place(MotionPosterior(o.size, 3, o.motion_dim, labels))
             self.parts |= {"q_content": self.q_content, "q_motion": self.q_motion}
+            if o.code_match:
+                self.parts["d_code"] = CodeDiscriminator(o.content_dim + o.motion_dim, labels).to(self.device)
         self.average = EMA(self.g, o.ema)
         self.parts["average"] = self.average.model
         generating = [
@@ -213,6 +218,8 @@ class MoCoGANTrainer:
         adam = {"betas": (o.beta1, o.beta2), "weight_decay": o.weight_decay}
         self.opt_g = torch.optim.Adam(generating, o.lr_g, **adam)
         self.opt_d = torch.optim.Adam(judging, o.lr_d, **adam)
+        if "d_code" in self.parts:
+            self.opt_code = torch.optim.Adam(self.parts["d_code"].parameters(), o.lr_d, **adam)
 
     def _place(self, module: torch.nn.Module) -> Any:
         if not self.o.bfloat16:  # the layout pays only in bfloat16
@@ -248,6 +255,8 @@ class MoCoGANTrainer:
             made = self.generate(batch, adversarial)
             log = self.update_d(batch, made) if adversarial else {}
             log |= self.update_g(made, adversarial, self.kl_weights(index))
+        if "d_code" in self.parts:
+            log |= self.update_code(made)
         self.average.update(self.g, index)
         return log
 
@@ -265,7 +274,9 @@ class MoCoGANTrainer:
         if o.redraw:
             picks = torch.rand(n, o.length, device=self.device).argsort(1)[:, : o.redraw_frames]
             content, motion = self.q_content(batch.references), self.q_motion(batch.video, batch.label)
-            latents.append(self._latents(draw(*content), draw(*motion), picks.float(), batch.label))
+            inferred = draw(*content), draw(*motion)
+            latents.append(self._latents(*inferred, picks.float(), batch.label))
+            made["codes"] = torch.cat([inferred[0], inferred[1][:, 0]], 1), batch.label
             made["kl"] = {
                 "kl_content": losses.kl_to_normal(*content),
                 "kl_start": losses.kl_to_normal(*(part[:, :1] for part in motion)),
@@ -318,6 +329,16 @@ class MoCoGANTrainer:
         self.opt_d.step()
         return log
 
+    def update_code(self, made: dict[str, Any]) -> dict[str, float]:
+        """Update the discriminator of codes: drawn ones of N(0, I) against inferred ones, z_C and h_0."""
+        (codes, label), judge = made["codes"], self.parts["d_code"]
+        real, fake = judge(torch.randn_like(codes), label), judge(codes.detach(), label)
+        loss = losses.discriminator_loss(real, fake, "bce")
+        self.opt_code.zero_grad(set_to_none=True)
+        loss.backward()
+        self.opt_code.step()
+        return {"d_code": loss.item()}
+
     def update_g(self, made: dict[str, Any], adversarial: bool, prices: dict[str, float]) -> dict[str, float]:
         """Update G_I, R_M and the inference networks; Q learns along where it has no labelled clips
         (InfoGAN).
@@ -342,6 +363,9 @@ class MoCoGANTrainer:
             distance = sum(prices[name] * value for name, value in made["kl"].items())
             loss, log = loss + o.redraw * error + distance, log | {"redraw": error.item()}
             log |= {name: value.item() for name, value in made["kl"].items()}
+            if "d_code" in self.parts:
+                fooled = losses.generator_loss(self.parts["d_code"](*made["codes"]), "bce")
+                loss, log = loss + o.code_match * fooled, log | {"g_code": fooled.item()}
             if adversarial and o.features:
                 pair = [
                     self._layout(rearrange(made[key], "n f c h w -> (n f) c h w"))
@@ -378,14 +402,17 @@ class MoCoGANTrainer:
     def state(self) -> dict[str, Any]:
         """Collect all that a resumed run needs."""
         modules = {name: module.state_dict() for name, module in self.parts.items()}
-        return modules | {"opt_g": self.opt_g.state_dict(), "opt_d": self.opt_d.state_dict()}
+        return modules | {name: getattr(self, name).state_dict() for name in self._optimizers()}
+
+    def _optimizers(self) -> list[str]:
+        return ["opt_g", "opt_d", *(["opt_code"] if "d_code" in self.parts else [])]
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up a state of `state()`."""
         for name, module in self.parts.items():
             module.load_state_dict(state[name])
         o = self.o
-        for name in ("opt_g", "opt_d"):
+        for name in self._optimizers():
             optimizer = getattr(self, name)
             optimizer.load_state_dict(state[name])
             for (
