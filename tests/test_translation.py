@@ -139,7 +139,14 @@ class TestEvaluation:
         assert evaluate_translation.main(["--model", str(weights), "--against", str(other), *options]) == 0
         card = weights.with_suffix(".md").read_text()
         heads = "| figure | this model | `other` | gain on `other` | another clip |"
-        rows = ("| Mouth | ", "| Cycle error | ", "| Error | ", "| yaw | ", "the true translation")
+        rows = (
+            "| Mouth | ",
+            "| Cycle error | ",
+            "| Error | ",
+            "| yaw | ",
+            "the true translation",
+            "| 0.25 | ",
+        )
         for words in (heads, *rows, "--a avatars:theo --b avatars:mia --steps 9", "--clips 3 --frames 8"):
             assert words in card
         assert weights.with_suffix(".png").exists()
@@ -151,6 +158,7 @@ class TestEvaluation:
     ) -> None:
         for options, words in (
             (["--data", "avatars:theo", "--clips", "2"], "--clips is 2, but must be at least 3"),
+            (["--data", "avatars:theo", "--blends", "2"], "--blends are [2.0]"),
             (["--data", "avatars:bob"], "unknown character 'bob'"),
             (["--data", str(tmp_path / "no.pack")], "no.pack"),
         ):

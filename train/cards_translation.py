@@ -21,6 +21,7 @@ from vidgen.video_io import read_clip, tile
 
 SHEET_FRAMES, SHEET_GAP, SHEET_SECONDS = 8, 2, 6
 READ = "Read: "
+BLENDED = ("Head, sideways", "Head, up and down", "Mouth", "Flow of the face", "Flicker", "Error")
 # figure: (format, what it says); those that begin with "Read: " follow, in a table of their own.
 MEANINGS: dict[str, tuple[str, str]] = {
     "Head, sideways": ("{:.2f}", "correlation of the head's shift and turn, frame to frame, by optical flow"),
@@ -52,15 +53,25 @@ Do not use it to put words into the mouth of somebody who did not agree: a voice
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What was measured: path of a model -> figure -> one value per clip, the card's own model first."""
+class Measured:
+    """On what it was measured: whose clips, how many at most, of how many frames; the path of the data."""
 
-    models: dict[Path, dict[str, np.ndarray]]
-    marks: dict[str, dict[str, np.ndarray]]
     inputs: str
     clips: int
     frames: int
     data: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured: path of a model -> figure -> one value per clip, the card's own model first; the
+    same of marks to compare with, and of the own model with the predictor's frames blended in.
+    """
+
+    models: dict[Path, dict[str, np.ndarray]]
+    marks: dict[str, dict[str, np.ndarray]]
+    blends: dict[float, dict[str, np.ndarray]]
+    on: Measured
 
     @property
     def own(self) -> dict[str, np.ndarray]:
@@ -72,8 +83,8 @@ class Figures:
         paths = [f"weights/{path.name}" for path in self.models]
         against = f" --against {' '.join(paths[1:])}" if paths[1:] else ""
         return (
-            f"python -m train.evaluate_translation --model {paths[0]} --data {Path(self.data).name}"
-            f" --clips {self.clips} --frames {self.frames}{against}"
+            f"python -m train.evaluate_translation --model {paths[0]} --data {Path(self.on.data).name}"
+            f" --clips {self.on.clips} --frames {self.on.frames}{against}"
         )
 
 
@@ -137,12 +148,13 @@ def _figures(figures: Figures) -> str:
     lines += [f"| {name} | {' | '.join(_row(figures, name))} |" for name in MEANINGS if name in figures.own]
     gains = " A gain is this model's value less the other's, clip by clip." if others else ""
     about = (
-        f"Mean over {len(figures.own['Flicker'])} clips of {figures.frames} frames ({figures.inputs}), in "
-        "brackets the 95% interval of a bootstrap over clips. Correlations are within each clip, input "
+        f"Mean over {len(figures.own['Flicker'])} clips of {figures.on.frames} frames ({figures.on.inputs}), "
+        "in brackets the 95% interval of a bootstrap over clips. Correlations are within each clip, input "
         f'against output: 1 follows exactly, 0 not at all. "Another clip" has the wrong input.{gains} '
         f"Measured at revision {common.revision()} by\n\n```bash\n{figures.command()}\n```"
     )
-    return "\n\n".join(part for part in ("## Figures", "\n".join(lines), about, _read(figures)) if part)
+    parts = ("## Figures", "\n".join(lines), about, _read(figures), _blends(figures))
+    return "\n\n".join(part for part in parts if part)
 
 
 def _row(figures: Figures, name: str) -> list[str]:
@@ -175,6 +187,23 @@ def _read(figures: Figures) -> str:
         cells = [_text(values[name], "{:.2f}") if name in values else "" for values in columns.values()]
         counted = estimate(figures.own[name]).clips
         lines.append(f"| {name.removeprefix(READ)} | {' | '.join(cells)} | {counted} |")
+    return "\n".join(lines)
+
+
+def _blends(figures: Figures) -> str:
+    """Compare weights of the predictor's frame."""
+    if not figures.blends:
+        return ""
+    names = [name for name in BLENDED if name in figures.own]
+    lines = [
+        "Steadied by the predictor's frame, with this weight:",
+        "",
+        f"| weight | {' | '.join(names)} |",
+        "|---" * (len(names) + 1) + "|",
+    ]
+    for blend, values in {0.0: figures.own, **figures.blends}.items():
+        cells = [_text(values[name], MEANINGS[name][0]) for name in names]
+        lines.append(f"| {blend:g} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -30,7 +30,7 @@ from vidgen.metrics.features import Judge, load_judge
 from vidgen.metrics.flow import flow_cells, motion_courses
 from vidgen.metrics.scores import flicker
 from vidgen.metrics.translation import correlation, frame_error, motion_agreement
-from vidgen.retarget import Translator
+from vidgen.retarget import Painter, Translator
 from vidgen.session import Session
 
 # What is measured by flow in both clips, and the reader's factor that changes with it.
@@ -140,6 +140,16 @@ def measure_model(path: Path, translator: Translator, inputs: Inputs, reader: Ju
     return values | {f"Chance: {title}": shifted[title] for title in _motions()}
 
 
+def measure_blends(translator: Translator, inputs: Inputs, blends: list[float]) -> dict[float, Values]:
+    """Measure outputs that the predictor steadies, with each weight of its frame."""
+    found = {}
+    for blend in tqdm(blends, desc="blends"):
+        found[blend] = measure(
+            inputs, [Painter(translator, blend).paint(clip)["result"] for clip in inputs.clips], None
+        )
+    return found
+
+
 def _motions() -> list[str]:
     return [title for title, _ in FLOWS.values()] + ["Flow of the face"]
 
@@ -149,6 +159,8 @@ def evaluate(args: argparse.Namespace) -> None:
     for name in ("clips", "frames"):
         if getattr(args, name) < 3:
             raise VidgenError(f"--{name} is {getattr(args, name)}, but must be at least 3.")
+    if any(not 0 < blend <= 1 for blend in args.blends):
+        raise VidgenError(f"--blends are {args.blends}, but each must be above 0 and at most 1.")
     about = read_header(args.model)["about"]
     target = str(about.get("card", {}).get("target", ""))
     models = [args.model, *args.against]
@@ -165,7 +177,9 @@ def evaluate(args: argparse.Namespace) -> None:
     marks = {"the input itself": {"Flicker": np.array([flicker(clip) for clip in inputs.clips])}}
     if inputs.truth is not None:
         marks["the true translation"] = measure(inputs, inputs.truth, reader)
-    figures = cards_translation.Figures(found, marks, inputs.about, args.clips, args.frames, args.data)
+    blends = measure_blends(translators[args.model], inputs, args.blends)
+    options = cards_translation.Measured(inputs.about, args.clips, args.frames, args.data)
+    figures = cards_translation.Figures(found, marks, blends, options)
     sheet = cards_translation.contact_sheet(translators[args.model], _shown(args, inputs))
     cards_translation.write_card(args.model, figures, sheet)
 
@@ -188,6 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--against", type=Path, nargs="*", default=[], help="models to compare with")
     parser.add_argument("--clips", type=int, default=24, help="to measure on, at most (24)")
     parser.add_argument("--frames", type=int, default=60, help="of each clip (60)")
+    parser.add_argument("--blends", type=float, nargs="*", default=[0.25, 0.5], help="weights to compare")
     parser.add_argument("--sheet", type=Path, nargs="*", default=[], help="videos that may be shown")
     parser.add_argument("--reader", type=Path, default=PROBES / "avatars.safetensors")
     parser.add_argument("--threads", type=int, default=1)

@@ -167,5 +167,6 @@ def glasses(head: Head) -> None:
     bridge = torch.maximum((head.fy - EYE_Y + 0.02).abs() - 0.011, head.fx.abs() - (who["eye_apart"] - 0.15))
     temple = torch.maximum((v + 0.04).abs() - 0.011, (who["eye_apart"] + 0.15) - head.fx.abs())
     rim = torch.minimum(torch.minimum(box.abs() - 0.011, bridge), temple)
+    hidden = ramp(0.72, 0.85, head.px.abs()) * ramp(0.1, 0.3, who["sides"])  # temples, by long hair
     head.paint((1.0, 1.0, 1.0), who["glasses"] * 0.10 * head.cover(box))
-    head.paint(who["frame_colour"], who["glasses"] * head.cover(rim) * head.face)
+    head.paint(who["frame_colour"], who["glasses"] * head.cover(rim) * head.face * (1 - hidden))
