@@ -301,11 +301,16 @@ def result_column(studio: web_retarget.Studio, live: Callable) -> dict[str, Any]
         parts["panels"] = gr.CheckboxGroup(
             panels, value=["source", "result"], label=i18n("panels"), elem_id="panels"
         )
-        blend = {"label": i18n("predictor_blend"), "info": i18n("predictor_blend_info"), "buttons": ["reset"]}
-        parts["blend"] = gr.Slider(0, 1, 0, step=0.05, elem_id="predictor_blend", **blend)
-        longest = {"maximum": web_retarget.MAX_CONTINUE, "step": 1, "buttons": ["reset"]}
-        parts["continue_frames"] = gr.Slider(0, **longest, label=i18n("continue_frames"), elem_id="continue")
-        parts["paste_back"] = gr.Checkbox(False, label=i18n("paste_back"), elem_id="paste_back")
+        with gr.Accordion(i18n("more_choices"), open=False, elem_id="more_choices"):
+            blend = {"info": i18n("predictor_blend_info"), "elem_id": "predictor_blend"}
+            parts["blend"] = gr.Slider(
+                0, 1, 0, step=0.05, label=i18n("predictor_blend"), buttons=["reset"], **blend
+            )
+            longest = {"maximum": web_retarget.MAX_CONTINUE, "step": 1, "buttons": ["reset"]}
+            parts["continue_frames"] = gr.Slider(
+                0, **longest, label=i18n("continue_frames"), elem_id="continue"
+            )
+            parts["paste_back"] = gr.Checkbox(False, label=i18n("paste_back"), elem_id="paste_back")
     with gr.Row():
         parts["run"] = gr.Button(i18n("retarget_run"), variant="primary", elem_id="run_retarget", scale=3)
         parts["cancel"] = gr.Button(i18n("cancel"), elem_id="cancel_retarget", scale=1, min_width=110)
@@ -352,9 +357,8 @@ def about_tab(service: web.Service, studio: web_retarget.Studio) -> None:
                 gr.Image(
                     str(sheet), label=info.title, interactive=False, buttons=["fullscreen"], show_label=False
                 )
-            facts = (
-                f"**{info.title}** · {info.size} px · {info.fps:g} fps · {len(info.categories)} categories"
-            )
+            facts = f"**{info.title}** · {info.size} px · {info.fps:g} fps"
+            facts += f" · {len(info.categories)} categories" if number < len(service.models) else ""
             gr.Markdown(f"{facts} · **{info.licence}**\n\n{info.credit}")
             if info.card:
                 gr.Markdown(web.card_text(info.card))
@@ -448,13 +452,7 @@ def wire_looking(
         studio.shelf.hold(str(request.session_hash), source if mine else None)
         if not source:
             return None
-        if mine and not agreed:
-            return {"ask": True}
-        try:
-            return studio.look(source)
-        except VidgenError:
-            studio.shelf.hold(str(request.session_hash), None)
-            raise
+        return {"ask": True} if mine and not agreed else studio.look(source)
 
     def leave(request: gr.Request) -> None:
         studio.shelf.hold(str(request.session_hash), None)
@@ -463,7 +461,7 @@ def wire_looking(
     changes = [video.change, consent.change]
     looking = gr.on(changes, look, [video, consent], seen, trigger_mode="always_last", **HIDDEN)
     looking.success(fn=None, inputs=seen, js="(seen) => window.vidgen.retarget.show(seen)", **HIDDEN)
-    looking.failure(fn=None, outputs=video, js="() => null", **HIDDEN)
+    looking.failure(fn=None, outputs=video, js="() => null", **HIDDEN)  # and so it is deleted
     blocks.unload(leave)
 
 

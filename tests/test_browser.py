@@ -583,16 +583,18 @@ def test_contrast(chromium: Any, served: str, scheme: str) -> None:
     visitor.context.close()
 
 
+NAMELESS = """() => [...document.querySelectorAll('main :is(button, input, select, canvas, [role])')]
+  .filter((one) => one.offsetParent && one.type !== 'file' && !one.ariaHidden)
+  .filter((one) => !(one.getAttribute('aria-label') || one.textContent.trim() || one.title
+    || one.labels?.[0]?.textContent.trim()))
+  .map((one) => one.outerHTML.slice(0, 200))"""
+
+
 def test_every_control_has_a_name(visitor: Visitor) -> None:
     visitor.open()
-    nameless = """() => [...document.querySelectorAll('main :is(button, input, select, canvas, [role])')]
-      .filter((one) => one.offsetParent && one.type !== 'file' && !one.ariaHidden)
-      .filter((one) => !(one.getAttribute('aria-label') || one.textContent.trim() || one.title
-        || one.labels?.[0]?.textContent.trim()))
-      .map((one) => one.outerHTML.slice(0, 200))"""
-    assert visitor.page.evaluate(nameless) == []
+    assert visitor.page.evaluate(NAMELESS) == []
     visitor.board()
-    assert visitor.page.evaluate(nameless) == []
+    assert visitor.page.evaluate(NAMELESS) == []
 
 
 # ---- the shipped weights

@@ -1,4 +1,4 @@
-"""`python -m vidgen retarget`: every option changes the film, every mistake is one sentence and leaves nothing."""
+"""`python -m vidgen retarget`: every option changes the film, every mistake is one sentence."""
 
 from __future__ import annotations
 

@@ -79,14 +79,18 @@ vidgen.mountCrop = (element) => {
       Object.assign(paper, { fillStyle: '#0b1120', font: '700 17px system-ui, sans-serif', textAlign: 'center', textBaseline: 'middle' });
       paper.fillText(i + 1, left + 13, top + 14);
     });
-    const small = sees.getContext('2d');
-    small.fillStyle = '#0b1120';
-    small.fillRect(0, 0, 128, 128);
-    if (chosen) small.drawImage(image, ...onPicture(chosen), 0, 0, 128, 128);
+    if (chosen) cutOut(chosen.map((value) => (value * image.width) / look.width));
   };
-  const onPicture = ([x, y, side]) => {
-    const scale = image.width / look.width;
-    return [x * scale, y * scale, side * scale, side * scale];
+  // Beyond the picture its edge is repeated, as the model gets it.
+  const cutOut = ([x, y, side]) => {
+    const spans = (start, end) => [[0, 1, start, Math.min(0, start + side)], [Math.max(start, 0), null, Math.max(start, 0), Math.min(start + side, end)],
+      [end - 1, 1, Math.max(end, start), start + side]].filter(([, , from, to]) => to > from).map(([at, span, from, to]) =>
+      [at, span ?? to - from, ((from - start) / side) * 128, ((to - from) / side) * 128]);
+    for (const [left, width, toX, wide] of spans(x, image.width)) {
+      for (const [top, height, toY, high] of spans(y, image.height)) {
+        sees.getContext('2d').drawImage(image, left, top, width, height, toX, toY, wide, high);
+      }
+    }
   };
 
   const choose = (change) => {
