@@ -147,7 +147,13 @@ class TestEvaluation:
             "the true translation",
             "| 0.25 | ",
         )
-        for words in (heads, *rows, "--a avatars:theo --b avatars:mia --steps 9", "--clips 3 --frames 8"):
+        for words in (
+            "**Data**: Input: avatars:theo. Output: avatars:mia.",
+            heads,
+            *rows,
+            "--a avatars:theo --b avatars:mia --steps 9",
+            "--clips 3 --frames 8",
+        ):
             assert words in card
         assert weights.with_suffix(".png").exists()
         (row,) = cards.readme_table(weights.parent)[2:]

