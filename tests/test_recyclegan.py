@@ -127,7 +127,7 @@ def test_a_step_moves_what_the_loss_reaches(loss: str, bfloat16: bool) -> None:
 
 def test_losses_are_those_of_the_paper() -> None:
     """The recycle and cycle losses, computed frame by frame, each network anew."""
-    t = trainer(return_noise=0.0, identity=5.0)
+    t = trainer(return_noise=0.0, identity=5.0, emphasis=0.0)
     rng = np.random.default_rng(0)
     real = {name: source.batch(rng, 2) for name, source in t.streams.items()}
     with torch.no_grad():
@@ -144,6 +144,15 @@ def test_losses_are_those_of_the_paper() -> None:
     for name, value in wanted.items():
         torch.testing.assert_close(made[name], value, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(made["frames"][:, 2], ahead, atol=1e-5, rtol=1e-4)
+
+
+def test_moving_pixels_weigh_more() -> None:
+    video = torch.zeros(1, 3, 3, 16, 16)
+    video[:, 2, :, :4, :4] = 1
+    weight = trainer(emphasis=3.0)._weight(video)
+    assert weight.mean() == pytest.approx(1)
+    assert weight[0, 0, 0, 0] == pytest.approx(4 * weight[0, 0, -1, -1].item())
+    assert (trainer(emphasis=0.0)._weight(video) == 1).all()
 
 
 def test_pool_gives_old_frames_back() -> None:

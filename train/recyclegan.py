@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from einops import rearrange
+from einops import rearrange, repeat
 from PIL import Image
 from torch import Tensor
 
@@ -63,6 +63,7 @@ class Options:
     fps: float = 12.5  # of the triplets, at most
     flip: bool = True
     jitter: float = 0.0  # of the light of X
+    emphasis: float = 0.0  # extra weight of pixels that move, in the losses on the way back
     return_noise: float = 0.0  # standard deviation, on translated frames before the way back
     ema: float = 0.0
     bfloat16: bool = False
@@ -76,7 +77,17 @@ class Options:
         for name in ("batch", "d_width"):
             if getattr(self, name) < 1:
                 raise VidgenError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("recurrent", "recycle", "cycle", "identity", "pool", "jitter", "return_noise", "seed"):
+        for name in (
+            "recurrent",
+            "recycle",
+            "cycle",
+            "identity",
+            "pool",
+            "jitter",
+            "emphasis",
+            "return_noise",
+            "seed",
+        ):
             if getattr(self, name) < 0:
                 raise VidgenError(f"{name} is {getattr(self, name)}; it must not be negative.")
 
@@ -96,6 +107,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "cycle": 2.5,
         "identity": 0.0,
         "jitter": 0.2,
+        "emphasis": 16.0,
         "return_noise": 0.05,
         "ema": 0.995,
         "bfloat16": True,
@@ -228,11 +240,21 @@ class RecycleGANTrainer:
             returning.append(drawn[: 2 * n])
             wanted.append(given[0])
         back = here.g(self._noisy(torch.cat(returning)))
+        weight = self._weight(real[source])
         if o.loss != "cycle":
-            made["recycle"] = _l1(back[:n], after)
+            made["recycle"] = _l1(back[:n], after, weight)
         if o.loss != "recycle":
-            made["cycle"] = _l1(back[-2 * n :], given[0])
+            made["cycle"] = _l1(back[-2 * n :], given[0], repeat(weight, "n ... -> (n two) ...", two=2))
         return made
+
+    def _weight(self, video: Tensor) -> Tensor:
+        """Weigh the pixels of triplets by how much they move: [n, t, c, h, w] -> [n, 1, h, w], mean 1.
+
+        A mouth is a few pixels, and would otherwise be left out in favour of the background.
+        """
+        moves = (video.amax(1) - video.amin(1)).mean(1, keepdim=True)
+        weight = 1 + self.o.emphasis * moves
+        return weight / weight.mean((2, 3), keepdim=True)
 
     def _noisy(self, frames: Tensor) -> Tensor:
         if not self.o.return_noise:
@@ -314,8 +336,8 @@ class RecycleGANTrainer:
         Image.fromarray(_bytes(sheet)).save(folder / f"samples-{index:06d}.png")
 
 
-def _l1(drawn: Tensor, wanted: Tensor) -> Tensor:
-    return (drawn.float() - wanted).abs().mean()
+def _l1(drawn: Tensor, wanted: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+    return ((drawn.float() - wanted).abs() * weight).mean()
 
 
 def _flat(video: Tensor) -> Tensor:
