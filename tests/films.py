@@ -80,15 +80,18 @@ def write_film(
     codec: str | None = None,
     sound: str | None = None,
     sound_seconds: float | None = None,
+    aspect: Fraction = Fraction(1),
     **muxing: str,
 ) -> Path:
-    """Write a film as another program would. times: seconds of each frame. sound: a codec, which hums."""
+    """Write a film as another program would. times: seconds of each frame. sound: a codec, which hums.
+    aspect: width to height of a pixel."""
     codec = codec or ("libvpx" if path.suffix == ".webm" else "libx264")
     with av.open(str(path), "w", options=muxing) as container:
         stream = container.add_stream(codec, rate=Fraction(rate).limit_denominator(1001))
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
+        stream.codec_context.sample_aspect_ratio = aspect
         stream.options = {"preset": "ultrafast"} if codec == "libx264" else {}
         track = container.add_stream(sound, rate=SOUND_RATE, layout="mono") if sound else None
         for index, frame in enumerate(frames):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -143,6 +144,18 @@ def test_a_turned_film_is_read_upright(tmp_path: Path) -> None:
     _, frames = run(turned)
     _, upright = run(write_film(tmp_path / "film.mp4", talking(10)), "other.mp4")
     assert difference(frames, upright) < 4
+
+
+@pytest.mark.parametrize("name", ["tv.mp4", "tv.mkv", "tv.avi"])
+def test_pixels_that_are_not_square_are_made_so(tmp_path: Path, name: str) -> None:
+    narrow = np.ascontiguousarray(talking(5)[:, :, ::2])
+    codec = "mpeg4" if name.endswith("avi") else None
+    source = write_film(tmp_path / name, narrow, codec=codec, aspect=Fraction(2))
+    frame, boxes = preview_crop(source)
+    assert frame.shape == (240, 320, 3)
+    assert overlap(boxes[0], MIDDLE) > 0.7
+    _, frames = run(source)
+    assert difference(frames[0], 255 - crop(talking(1)[0], boxes[0], 64)) < 12
 
 
 def test_the_crop_may_be_given(film: Path) -> None:

@@ -240,6 +240,34 @@ def test_too_many_frames_a_second(tmp_path: Path) -> None:
     assert not (tmp_path / "out.mp4").exists()
 
 
+@pytest.mark.parametrize("target", ["out.mp4", "out.webm"])
+@pytest.mark.parametrize(("name", "sound"), [("a.mp4", "aac"), ("a.webm", "libopus"), ("a.mkv", "flac")])
+def test_damage_is_read_or_named_and_nothing_else(tmp_path: Path, name: str, sound: str, target: str) -> None:
+    source = write_film(tmp_path / name, talking(6, 48, 64, 40), sound=sound)
+    whole = np.frombuffer(source.read_bytes(), np.uint8)
+    generator = np.random.default_rng(0)
+    for _ in range(12):
+        broken = whole.copy()
+        broken[generator.integers(0, len(broken), 6)] = generator.integers(0, 256, 6)
+        source.write_bytes(broken.tobytes())
+        try:
+            options = RetargetOptions(crop="none", max_seconds=MAX_SECONDS)
+            retarget(Inverter(16), source, tmp_path / target, options)
+        except VidgenError as error:
+            assert name in str(error)
+            assert set(os.listdir(tmp_path)) <= {name, target}
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 640)])
+def test_the_smallest_pictures(tmp_path: Path, size: tuple[int, int]) -> None:
+    source = write_film(tmp_path / "a.mkv", np.zeros((3, *size, 3), np.uint8), codec="ffv1")
+    assert attempt(source, tmp_path, crop="none").frames == 3
+    (tmp_path / "out.mp4").unlink()
+    assert attempt(source, tmp_path, crop="none", paste_back=True).frames == 3
+    with pytest.raises(VidgenError, match="No face"):
+        attempt(source, tmp_path)
+
+
 def test_unknown_codecs(tmp_path: Path) -> None:
     source = write_film(tmp_path / "a.avi", talking(3), codec="mpeg4")
     source.write_bytes(source.read_bytes().replace(b"FMP4", b"SVQ1"))

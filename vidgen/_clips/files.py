@@ -1,14 +1,32 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and what is said of those that cannot be read or written."""
 
 from __future__ import annotations
 
 import os
+import struct
 import uuid
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import av
+from PIL import Image, UnidentifiedImageError
+
 from vidgen.errors import VidgenError
+
+DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    SyntaxError,  # Pillow's for a broken PNG
+    IndexError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    av.FFmpegError,
+    Image.DecompressionBombError,
+)
 
 
 def check_output(path: str | os.PathLike) -> Path:
@@ -57,6 +75,18 @@ def reported(path: str | os.PathLike) -> Iterator[None]:
     except OSError as error:
         reason = (error.strerror or str(error)).rstrip(".").lower()
         raise VidgenError(f"{path} cannot be written ({reason}): free space or change the place.") from error
+
+
+@contextmanager
+def readable(path: str | os.PathLike) -> Iterator[None]:
+    """Turn whatever a decoder raises over a bad file into a VidgenError that names the file."""
+    try:
+        yield
+    except UnidentifiedImageError as error:
+        raise VidgenError(f"{path} cannot be read: it is damaged or of another kind.") from error
+    except DAMAGE as error:
+        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).rstrip(".")
+        raise VidgenError(f"{path} cannot be read ({reason[:120]}): it is damaged or cut short.") from error
 
 
 def _resolve(path: str | os.PathLike) -> Path:

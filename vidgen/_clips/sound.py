@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 
+from vidgen._clips.files import readable
 from vidgen.errors import VidgenError
 
 CODECS = {
@@ -50,7 +51,8 @@ class Sound:
             self.track = target.add_stream(ENCODERS[kind], rate=RATE)
             self.track.layout = "mono" if self.stream.channels == 1 else "stereo"
             packets = self._encoded()
-        self._packets, self._next = packets, next(packets, None)
+        self._packets = self._guarded(packets)
+        self._next = next(self._packets, None)
 
     def mux_until(self, seconds: float) -> None:
         """Mux what sounds up to a time, so that pictures and sound lie side by side in the file."""
@@ -59,8 +61,21 @@ class Sound:
                 raise VidgenError(
                     f"The sound of {self.path.name} is over {self.max_seconds:g} seconds long: cut it."
                 )
-            self.target.mux_one(self._next)
+            self._mux(self._next)
             self._next = next(self._packets, None)
+
+    def _mux(self, packet: av.Packet) -> None:
+        try:
+            self.target.mux_one(packet)
+        except ValueError as error:  # times that run backwards, a packet of another kind
+            raise VidgenError(
+                f"The sound of {self.path.name} is damaged and cannot be kept: convert the file first, or "
+                "leave the sound out."
+            ) from error
+
+    def _guarded(self, packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
+        with readable(self.path):
+            yield from packets
 
     def close(self) -> None:
         self.container.close()

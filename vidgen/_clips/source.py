@@ -7,36 +7,20 @@ opened, sizes are checked before anything is decoded, and damage leaves as a Vid
 from __future__ import annotations
 
 import json
-import os
-import struct
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import av
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from vidgen._clips.files import readable
 from vidgen._clips.sound import Sound
 from vidgen._clips.writer import NOTE
 from vidgen.errors import VidgenError
 
 STRIP_FPS = 12.0  # of strips and folders that do not say
 MAX_NOTE = 2**16  # characters
-DAMAGE = (
-    OSError,
-    EOFError,
-    ValueError,
-    SyntaxError,  # Pillow's for a broken PNG
-    IndexError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-    av.FFmpegError,
-    Image.DecompressionBombError,
-)
 
 
 class Frame(NamedTuple):
@@ -100,18 +84,6 @@ class Source:
                 f"{self.path} is {width} x {height} pixels, and {limit / 1e6:.1f} megapixels are allowed: "
                 "scale it down first."
             )
-
-
-@contextmanager
-def readable(path: str | os.PathLike) -> Iterator[None]:
-    """Turn whatever a decoder raises over a bad file into a VidgenError that names the file."""
-    try:
-        yield
-    except UnidentifiedImageError as error:
-        raise VidgenError(f"{path} cannot be read: it is damaged or of another kind.") from error
-    except DAMAGE as error:
-        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).rstrip(".")
-        raise VidgenError(f"{path} cannot be read ({reason[:120]}): it is damaged or cut short.") from error
 
 
 def parse_note(text: object) -> dict | None:

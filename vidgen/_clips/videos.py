@@ -16,6 +16,7 @@ CODECS = {
     *("av1", "h263", "h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4v3", "theora"),
     *("vp8", "vp9", "ffv1", "mjpeg", "png", "prores", "rawvideo"),
 }
+MAX_ASPECT = 4  # of a pixel; what is longer is no television's but a mistake
 
 
 class Video(Source):
@@ -32,6 +33,8 @@ class Video(Source):
             self.note = parse_note(tags.get("comment"))
             self.fps = float(stream.average_rate) if stream.average_rate else None
             self.seconds = container.duration / av.time_base if container.duration else None
+            aspect = float(stream.sample_aspect_ratio or 1)  # of a pixel, width to height
+            self.aspect = aspect if 1 / MAX_ASPECT <= aspect <= MAX_ASPECT else 1.0
             self.start = (container.start_time or 0) / av.time_base  # of what begins first, picture or sound
 
     def declared_bytes(self) -> int:
@@ -59,7 +62,8 @@ class Video(Source):
         count, cut = 0, noted_size(self.note)
         with self._open() as container:
             for frame in self._frames(container):
-                height, width = self.shape_within(frame.height, frame.width)
+                self.check_size(round(frame.width * self.aspect), frame.height)
+                height, width = self.shape_within(frame.height, round(frame.width * self.aspect))
                 pixels = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
                 if cut and 0 <= pixels.shape[0] - cut[0] <= 1 and 0 <= pixels.shape[1] - cut[1] <= 1:
                     pixels = pixels[: cut[0], : cut[1]]
