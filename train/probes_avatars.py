@@ -1,4 +1,4 @@
-"""Train the reader of avatars' factors: `python -m train.probes_avatars`. Five minutes on one core.
+"""Train the reader of avatars' factors: `python -m train.probes_avatars`. A few minutes on one core.
 
 It reads head pose, gaze, lids, brows and mouth off a single frame, whoever the avatar is, and so measures
 whether a translation into an avatar moves as it should. Trained on random avatars alone, tested on others
@@ -86,7 +86,7 @@ def make(args: argparse.Namespace) -> None:
     """Train, test and write the reader, and say how good it is."""
     if args.steps < 2 or args.test_clips < 1:
         raise VidgenError("--steps must be at least 2 and --test-clips at least 1.")
-    started = time.monotonic()
+    started = time.process_time()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     judge = probes.train(task(args.seed), args.steps, args.batch, args.seed)
     probes.halve(judge)  # what is tested is what is written
@@ -98,7 +98,7 @@ def make(args: argparse.Namespace) -> None:
         },
         "test_clips": args.test_clips,
         "steps": args.steps,
-        "minutes": round((time.monotonic() - started) / 60, 1),
+        "minutes": round((time.process_time() - started) / 60, 1),
         "hardware": common.hardware(),
         "revision": common.revision(),
         "licence": "MIT",
@@ -123,8 +123,8 @@ A network of {sum(p.numel() for p in judge.parameters()):,} parameters that read
 (`train/data/avatars.py`) off one frame at {judge.config.size} px (`vidgen/metrics/features.py`). It is for
 measuring translations into avatars, and of no other use.
 
-- Trained on random avatars, {about["steps"]} steps in {about["minutes"]} minutes on {about["hardware"]},
-  revision {about["revision"]}, by `python -m train.probes_avatars`.
+- Trained on random avatars, {about["steps"]} steps in {about["minutes"]} minutes of processor time on
+  {about["hardware"]}, revision {about["revision"]}, by `python -m train.probes_avatars`.
 - Tested on clips of {TEST_FRAMES} frames: {about["test_clips"]} of avatars drawn from another seed, and
   {max(about["test_clips"] // 4, 1)} of each hand-made character. Correlation with the truth within a clip:
 
