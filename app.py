@@ -317,7 +317,7 @@ def result_column(studio: web_retarget.Studio, live: Callable) -> dict[str, Any]
     parts["result"] = Film(
         label=i18n("result"), interactive=False, autoplay=True, loop=True, elem_id="retargeted"
     )
-    report = "<p class='vg-report vg-help' role='status'></p>"
+    report = "<p class='vg-report vg-help' aria-live='polite'></p>"
     gr.HTML(html_template=report, elem_id="report", apply_default_css=False, js_on_load="")
     with gr.Accordion(i18n("live"), open=False, elem_id="live_card", elem_classes="vg-card"):
         gr.HTML(

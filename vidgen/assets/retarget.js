@@ -165,6 +165,7 @@ vidgen.mountCrop = (element) => {
     image = await load(look.src);
     const scale = 640 / Math.max(image.width, image.height); // lines and numbers are as large for any clip
     Object.assign(view, { width: Math.round(image.width * scale), height: Math.round(image.height * scale) });
+    view.style.setProperty('--ratio', image.width / image.height);
     Object.assign(state, { mode: look.crops.length ? 'auto' : 'box', face: 0, box: null });
     choose({});
   };
@@ -177,6 +178,13 @@ vidgen.mountCrop = (element) => {
     return [`${x},${y},${side},${side}`, 1];
   };
   shared.show(null);
+
+  const nameExamples = (tries) => { // Gradio gives their pictures no names
+    const pictures = document.querySelectorAll('#examples .gallery-item');
+    pictures.forEach((one, i) => one.setAttribute('aria-label', t('example_n', { n: i + 1 })));
+    if (!pictures.length && tries) setTimeout(nameExamples, 250, tries - 1);
+  };
+  nameExamples(20);
 };
 
 // ---- the live camera: one frame in flight, the newest goes next
