@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
-from films import ground, person, place
+from films import EXAMPLES, ground, person, place
 
+from train import framing
 from vidgen.faces import (
     EVERY,
     FACE_CENTRE,
@@ -52,6 +56,15 @@ def test_a_face_is_found_where_it_is(name: str, x: int, y: int, side: int) -> No
     wanted = Box(x + side * 0.2, y + side * 0.2, side * 0.61)
     assert overlap(face, wanted) > 0.5
     assert overlap(framed(face), Box(x, y, side)) > 0.6
+
+
+@pytest.mark.parametrize("degrees", [-15, 0, 15])
+def test_a_tilted_head_is_found(degrees: float) -> None:
+    turned = cv2.getRotationMatrix2D((160, 120), degrees, 1)
+    frames = [place(ground(), frame, 80, 40, 160) for frame in person()[::15]]
+    tilted = [cv2.warpAffine(frame, turned, (320, 240), borderMode=cv2.BORDER_REPLICATE) for frame in frames]
+    finder = FaceFinder()
+    assert sum(len(finder.find(frame)) == 1 for frame in tilted) >= 0.8 * len(tilted)
 
 
 def test_the_largest_face_comes_first() -> None:
@@ -104,8 +117,6 @@ def test_the_edge_is_repeated_beyond_the_frame() -> None:
 
 @pytest.mark.parametrize("box", [Box(10, 12, 40), Box(-15, -10, 50), Box(50.5, 30.25, 61.5)])
 def test_what_is_cut_out_fits_back(box: Box) -> None:
-    import cv2
-
     frame = cv2.resize(noise(8, 10), (160, 120), interpolation=cv2.INTER_CUBIC)
     back = paste(frame, box, crop(frame, box, 128))
     assert np.abs(back.astype(int) - frame).max() <= 4
@@ -195,3 +206,13 @@ def test_the_other_face_is_not_taken() -> None:
 def test_a_face_seen_too_soon_elsewhere_waits() -> None:
     tracker = FaceTracker(Script([Box(40, 80, 60)], [Box(200, 90, 60)], [Box(40, 80, 60)]))
     assert steps(tracker, 3)[-1] == pytest.approx(framed(Box(40, 80, 60)))
+
+
+def test_the_framing_of_a_folder_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert framing.main([str(EXAMPLES), "--every", "30"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "faces in 11 of 11 frames"
+    assert [line.split()[0] for line in lines[1:]] == ["side", "centre", "centre"]
+    assert float(lines[1].split()[1]) == pytest.approx(FACE_SHARE, abs=0.06)
+    assert framing.main([str(tmp_path)]) == 2
+    assert "shows no face" in capsys.readouterr().err

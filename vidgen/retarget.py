@@ -34,6 +34,7 @@ MAX_CONTINUED = 1000  # frames beyond the end
 SEARCH_SECONDS = 20.0  # of the beginning, in which the first face must appear
 SEARCH_EVERY = 5  # frames between two searches
 SEARCH_MORE = 4  # searches after the first face, for others beside it
+LIVE_SECONDS = 3.0  # over which the rate of a webcam is measured
 RESIDUAL_GAIN = 4  # the predictor's error is shown so many times brighter
 TITLE = "Synthetic video made with vidgen: not a recording"
 
@@ -330,14 +331,13 @@ class LiveRetarget:
     def __init__(self, translator: Translator, blend: float = 0.0, crop: str = "auto") -> None:
         self.options = RetargetOptions(crop=crop, blend=blend)
         self.painter, self.tracker = Painter(translator, blend), FaceTracker()
-        self._ends: deque[float] = deque(maxlen=30)
+        self._ends: deque[float] = deque(maxlen=60)
 
     @property
     def fps(self) -> float:
-        """Frames finished a second, over the last ones; 0 until there are two."""
-        if len(self._ends) < 2:
-            return 0.0
-        return (len(self._ends) - 1) / max(1e-6, self._ends[-1] - self._ends[0])
+        """Frames finished a second, over the last seconds; 0 until there are two."""
+        ends = [end for end in self._ends if end > self._ends[-1] - LIVE_SECONDS]
+        return (len(ends) - 1) / max(1e-6, ends[-1] - ends[0]) if len(ends) > 1 else 0.0
 
     def step(self, frame: np.ndarray) -> tuple[np.ndarray | None, Box | None]:
         """Return the result, uint8 [s, s, 3], and the crop in `frame`; None, None before the first face."""
