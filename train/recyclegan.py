@@ -366,7 +366,7 @@ def export(
         "parameters": sum(p.numel() for p in trainer.translator().parameters()),
     }
     about = {
-        "title": f"Recycle-GAN, {x['title']} to {y['title']}",
+        "title": f"Recycle-GAN: {x['title']} to {y['title']}",
         "data": "translation",
         "fps": trainer.o.fps,
         "licence": y["licence"],
