@@ -341,9 +341,8 @@ def retarget_tab(studio: web_retarget.Studio, live: Callable) -> dict[str, Any]:
             parts = source_column(studio)
         with gr.Column(min_width=320):
             parts |= result_column(studio, live)
-    # What the page's own parts choose and tell, and what other programs say in their place.
     parts["crop"] = gr.Textbox("auto", visible=False)
-    parts["face"] = gr.Number(1, precision=0, visible=False)
+    parts["face"] = gr.Number(1, visible=False)
     parts["seen"], parts["report"] = gr.JSON(visible=False), gr.JSON(visible=False)
     return parts
 
@@ -467,9 +466,7 @@ def wire_looking(
 
 def wire_retargeting(studio: web_retarget.Studio, parts: dict[str, Any], uploads: Uploads) -> None:
     """Retarget with progress and cancel, for the page and, as an endpoint, for other programs."""
-    names = ["video", "model", "crop", "face", "blend", "paste_back", "panels", "continue_frames", "consent"]
-    inputs, outputs = [parts[name] for name in names], [parts["result"], parts["report"]]
-
+    outputs = [parts["result"], parts["report"]]
     retarget = endpoints.retargeting(studio, uploads)
 
     def work(*values: Any, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008
@@ -492,13 +489,22 @@ def wire_retargeting(studio: web_retarget.Studio, parts: dict[str, Any], uploads
     for function in (work, once):
         function.__signature__ = named.replace(parameters=[*named.parameters.values(), last])
     take = "(...values) => window.vidgen.retarget.take(values)"  # the page's own parts say what is cut out
-    how = {"inputs": inputs, "outputs": outputs, "concurrency_id": "work"}
-    running = parts["run"].click(told(work), **how, js=take, **HIDDEN)
+    how = {"outputs": outputs, "concurrency_id": "work"}
+    inputs = [parts[name] for name in named.parameters]
+    running = parts["run"].click(told(work), inputs, js=take, **how, **HIDDEN)
     tell = "(report) => window.vidgen.retarget.report(document.querySelector('#report'), report)"
     running.success(fn=None, inputs=parts["report"], js=tell, **HIDDEN)
     parts["cancel"].click(fn=None, cancels=[running], **HIDDEN)
-    asked = gr.Button(visible=False).click
-    asked(told(once), **how, api_name="retarget", api_description=inspect.getdoc(retarget))
+    # Other programs have their own inputs: the page's would refuse a choice before the upload can be deleted.
+    kinds = {"video": Film, "face": gr.Number, "blend": gr.Number, "continue_frames": gr.Number}
+    kinds |= {"panels": gr.JSON, "paste_back": gr.Checkbox, "consent": gr.Checkbox}
+    asked = []
+    for name, parameter in named.parameters.items():
+        value = {"video": None, "model": next(iter(studio.models))}.get(name, parameter.default)
+        asked.append(kinds.get(name, gr.Textbox)(value, visible=False, label=name))
+    gr.Button(visible=False).click(
+        told(once), asked, api_name="retarget", api_description=inspect.getdoc(retarget), **how
+    )
 
 
 def wire_choices(studio: web_retarget.Studio, parts: dict[str, Any]) -> None:

@@ -220,7 +220,7 @@ def retargeting(studio: Studio, uploads: Container[str]) -> Callable[..., Callab
             crop: auto (follow a face), none (the largest square in the middle) or x,y,w,h in pixels.
             face: Which face to follow, from 1, the largest first.
             blend: Weight of what the predictor foresees from the frames before, 0 to 1.
-            paste_back: Put the result back into the whole picture; then panels is the result alone.
+            paste_back: Put the result back into the whole picture; panels must then be the result alone.
             panels: What to show side by side: source, result, cycle (where /translators has it), residual.
             continue_frames: Frames that the predictor adds beyond the end, 0 to 120.
             consent: That you may use the recording and will not pass off the result as real: must be true.

@@ -67,6 +67,8 @@ class Studio:
         """Read a visitor's choices: crop ("auto", "none" or "x,y,w,h"), face (from 1), blend, paste_back,
         panels, continue_frames.
         """
+        if not isinstance(given["panels"], list | tuple):
+            raise VidgenError(f"panels must be a list of some of {', '.join(retarget.PANELS)}.")
         return RetargetOptions(
             crop=retarget.read_crop(str(given["crop"])[:100]),
             face=int(number("face", given["face"])) - 1,
@@ -140,15 +142,7 @@ class Studio:
 
     def _camera(self, request: Mapping[str, Any], visitor: str) -> LiveRetarget:
         key = f"{visitor} {str(request['camera'])[:40]}"
-        options = self.options(
-            crop="auto",
-            face=1,
-            blend=request["blend"],
-            paste_back=False,
-            panels=("result",),
-            continue_frames=0,
-        )
-        wanted = (request["model"], options.blend)
+        wanted = str(request["model"]), number("blend", request["blend"])
         known, camera = self._cameras.pop(key, (None, None))
         if camera is None or known != wanted:
             camera = LiveRetarget(self._shipped(wanted[0]), blend=wanted[1])
