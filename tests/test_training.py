@@ -117,6 +117,18 @@ def test_matching_codes_reaches_the_inference_networks(source: ShapeSource) -> N
     assert moved[1] > 100 * moved[0]
 
 
+def test_misread_codes_teach_the_generator_alone(source: ShapeSource) -> None:
+    t = trainer(source, regress=1.0)
+    batch = t.source.batch(np.random.default_rng(0), 3, 16, 1)
+    made = t.generate(batch, adversarial=True)
+    made["video"] = made["video"].detach().requires_grad_()
+    t.misread(made).backward()
+    assert all(p.grad is None for q in (t.q_content, t.q_motion) for p in q.parameters())
+    assert made["video"].grad.abs().max() > 0
+    assert all(p.requires_grad for q in (t.q_content, t.q_motion) for p in q.parameters())
+    assert "misread" in t.step(0)
+
+
 def test_unlabelled_categories_still_teach_q(source: ShapeSource) -> None:
     """InfoGAN without labels: Q's own outputs must get a gradient from generated clips."""
     t = trainer(source, "paper", supervised=False, category_weight=1.0)

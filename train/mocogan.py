@@ -94,6 +94,8 @@ class Options:
     code_match: float = (
         0.0  # weight of the loss that makes all inferred codes together look drawn from N(0, I)
     )
+    # weight of reading the codes of new clips off their frames again: no code may be drawn as nothing
+    regress: float = 0.0
     features: float = 0.0  # weight of D_I's feature distance between real and redrawn frames
     warm_up: int = 0  # steps with the redrawing alone, before the discriminators join
     lr_warm: float = 1e-3
@@ -271,6 +273,7 @@ class MoCoGANTrainer:
                 torch.randn(n, 1 + o.length, o.motion_dim, device=self.device),
             )
             latents.append(self._latents(*codes, times, made["label"]))
+            made["drawn"] = codes
         if o.redraw:
             picks = torch.rand(n, o.length, device=self.device).argsort(1)[:, : o.redraw_frames]
             content, motion = self.q_content(batch.references), self.q_motion(batch.video, batch.label)
@@ -366,6 +369,9 @@ class MoCoGANTrainer:
             if "d_code" in self.parts:
                 fooled = losses.generator_loss(self.parts["d_code"](*made["codes"]), "bce")
                 loss, log = loss + o.code_match * fooled, log | {"g_code": fooled.item()}
+            if adversarial and o.regress:
+                misread = self.misread(made)
+                loss, log = loss + o.regress * misread, log | {"misread": misread.item()}
             if adversarial and o.features:
                 pair = [
                     self._layout(rearrange(made[key], "n f c h w -> (n f) c h w"))
@@ -384,6 +390,30 @@ class MoCoGANTrainer:
         for judge in judges:
             judge.requires_grad_(True)
         return log
+
+    def misread(self, made: dict[str, Any]) -> Tensor:
+        """Infer the codes of new clips from their frames, the content from single ones, and measure how far
+        they are off, in units of what the inference networks are sure of (latent regression: BicycleGAN, Zhu
+        et al. 2017). The inference networks only judge: they learn from real clips alone.
+        """
+        (content, motion), video, readers = made["drawn"], made["video"], (self.q_content, self.q_motion)
+        picks = torch.randint(video.shape[1], (len(video), 2), device=self.device)
+        single = video[torch.arange(len(video), device=self.device)[:, None], picks]
+        for reader in readers:
+            reader.requires_grad_(False)
+        found = [
+            (
+                *self.q_content(rearrange(single, "n f c h w -> (n f) 1 c h w")),
+                repeat(content, "n d -> (n 2) d"),
+            ),
+            (*(part[:, 0] for part in self.q_motion(video, made["label"])), motion[:, 0]),
+        ]
+        for reader in readers:
+            reader.requires_grad_(True)
+        errors = [
+            ((mean - drawn).square() / (variance.exp() + 0.1)).mean() for mean, variance, drawn in found
+        ]
+        return torch.stack(errors).sum()
 
     def _infogan(self, loss: Tensor, asked: Tensor) -> None:
         """Give Q, and the trunk that it shares, the gradient of the category term alone; then the generator
