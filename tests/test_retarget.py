@@ -398,3 +398,10 @@ def test_a_long_film_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> No
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout))
     assert peaks[1] < 1.1 * peaks[0], peaks
+
+
+def test_a_short_film_is_searched_frame_by_frame(tmp_path: Path) -> None:
+    film = np.concatenate([np.repeat(ground()[None], 2, axis=0), talking(2)])
+    report, _ = run(write_film(tmp_path / "short.mp4", film))
+    assert report.frames == 4
+    assert report.misses == 4

@@ -15,16 +15,15 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from vidgen.errors import VidgenError
 from vidgen.faces import Box, FaceFinder, FaceTracker, centre_square, crop, framed, paste
+from vidgen.painter import PANELS, Painter, Translator
 from vidgen.video_io import ClipWriter, Frame, Source, frame_rate, open_clip
 
 ENDINGS = (".mp4", ".webm")  # written frame by frame and with sound
-PANELS = ("source", "result", "cycle", "residual")
 BATCH = 8  # frames that are translated at once
 MAX_PIXELS = 9_000_000  # of a frame of the source: 4K is what phones film, so it is read
 MAX_SIDE = 1920  # and scaled down to this, which a face crop does not lose by
@@ -32,30 +31,14 @@ MAX_RATE = 120  # frames a second, where the length is limited
 MIN_BOX, MAX_BOX = 8, 10_000  # pixels of a box's side
 MAX_CONTINUED = 1000  # frames beyond the end
 SEARCH_SECONDS = 20.0  # of the beginning, in which the first face must appear
-SEARCH_EVERY = 5  # frames between two searches
+SEARCH_EACH = 10  # frames at the very beginning that are all searched, as a short clip has no more
+SEARCH_EVERY = 5  # frames between two searches later
 SEARCH_MORE = 4  # searches after the first face, for others beside it
 LIVE_SECONDS = 3.0  # over which the rate of a webcam is measured
-RESIDUAL_GAIN = 4  # the predictor's error is shown so many times brighter
 TITLE = "Synthetic video made with vidgen: not a recording"
 
 Progress = Callable[[int, int | None], None]  # frames done, frames in all where that is known
 Cancel = Callable[[], bool]
-
-
-class Translator(Protocol):
-    """A loaded translator: uint8 RGB frames of `size` pixels in and out."""
-
-    size: int
-    reversible: bool
-
-    def translate(self, frames: np.ndarray) -> np.ndarray:
-        """Translate [t, s, s, 3] frame by frame."""
-
-    def predict(self, previous: np.ndarray) -> np.ndarray:
-        """Predict the frame [s, s, 3] that follows two translated ones, [2, s, s, 3]."""
-
-    def back(self, frames: np.ndarray) -> np.ndarray:
-        """Translate [t, s, s, 3] back to the source's domain; VidgenError if it is not reversible."""
 
 
 class Cancelled(VidgenError):  # noqa: N818, as it is no fault
@@ -282,49 +265,6 @@ class _Run:
             self._add(writer, self.painter.roll(panels.get("source")), later, box)
 
 
-class Painter:
-    """Translate crops batch by batch and remember what the predictor needs of the frames before."""
-
-    def __init__(
-        self, translator: Translator, blend: float = 0.0, panels: tuple[str, ...] = ("result",)
-    ) -> None:
-        self.translator, self.blend, self.panels = translator, blend, panels
-        self.before: deque[np.ndarray] = deque(maxlen=2)
-
-    def paint(self, crops: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the panels of crops, uint8 [t, s, s, 3], each of the same shape, and "result" always."""
-        translated = self.translator.translate(crops)
-        pairs = [self._steadied(frame) for frame in translated]
-        shown = {"source": crops, "result": np.stack([result for result, _ in pairs])}
-        if "residual" in self.panels:
-            shown["residual"] = np.stack([residual for _, residual in pairs])
-        if "cycle" in self.panels:
-            shown["cycle"] = self.translator.back(shown["result"])
-        return shown
-
-    def roll(self, source: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Return the panels of the frame that the predictor puts after the last one."""
-        result = self._predicted()
-        self.before.append(result)
-        shown = {"result": result, "source": result if source is None else source}
-        shown["residual"] = np.zeros_like(result)
-        if "cycle" in self.panels:
-            shown["cycle"] = self.translator.back(result[None])[0]
-        return shown
-
-    def _steadied(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        residual = np.zeros_like(frame)
-        if len(self.before) == 2 and (self.blend > 0 or "residual" in self.panels):
-            foreseen = self._predicted().astype(np.float32)
-            residual = (np.abs(foreseen - frame) * RESIDUAL_GAIN).clip(0, 255).astype(np.uint8)
-            frame = np.rint(frame + self.blend * (foreseen - frame)).astype(np.uint8)
-        self.before.append(frame)
-        return frame, residual
-
-    def _predicted(self) -> np.ndarray:
-        return self.translator.predict(np.stack([self.before[0], self.before[-1]]))
-
-
 class LiveRetarget:
     """Translate the frames of a webcam as they come; one for each visitor. crop is "auto" or "none"."""
 
@@ -358,7 +298,7 @@ def _first_faces(clip: Source, cancelled: Cancel) -> tuple[np.ndarray, list[Box]
             raise Cancelled
         if left == 0 or (not faces and frame.seconds > SEARCH_SECONDS):
             break
-        if index % SEARCH_EVERY:
+        if index % SEARCH_EVERY and (faces or index > SEARCH_EACH):
             continue
         found = finder.find(frame.pixels)
         if best is None or len(found) > len(faces):
