@@ -130,7 +130,7 @@ USUAL = {"--model": "character", "--input": "me.mp4", "--out": "out.mp4"}
         ({"--crop": "face"}, "crop is 'face'"),
         ({"--crop": "1,2,3"}, "x,y,w,h"),
         ({"--crop": "1,2,nan,4"}, "box"),
-        ({"--crop": "1,2,3,4"}, "at least 8"),
+        ({"--crop": "1,2,3,4"}, "4 pixels wide"),
         ({"--crop": "9999,0,50,50"}, "outside"),
         ({"--face": "0"}, "no face 0"),
         ({"--face": "3"}, "no face 3"),

@@ -122,6 +122,13 @@ def test_readme_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "grid.gif"}
 
 
+def test_readme_retarget_commands_parse() -> None:
+    for line in fenced("commands: retarget"):
+        program, module, *words = shlex.split(line)[1:]
+        assert (program, module) == ("-m", "vidgen")
+        assert cli.parse(words).command == "retarget"
+
+
 def test_licence_is_mit() -> None:
     text = (ROOT / "LICENSE").read_text()
     assert text.startswith("MIT License\n")
