@@ -178,7 +178,7 @@ def test_a_large_film_is_scaled_down_and_its_boxes_too(tmp_path: Path) -> None:
 
 
 def test_the_second_face_can_be_chosen(tmp_path: Path) -> None:
-    one, two = person("speaker-b"), person("speaker-j")
+    one, two = person("speaker-c"), person("speaker-g")
     frames = [place(place(ground(), one[i], 0, 60, 120), two[i], 150, 40, 160) for i in range(20)]
     source = write_film(tmp_path / "two.mp4", frames)
     _, boxes = preview_crop(source, face=1)
