@@ -39,13 +39,14 @@ def chosen(args: argparse.Namespace, recipe: type, presets: Mapping[str, Any]) -
     return recipe(**{**presets[args.preset], **given})
 
 
-def run(command: Callable[[], int]) -> int:
-    """Run a command; a mistake of the user is told in one sentence, with exit code 2."""
+def run(command: Callable[[], object]) -> int:
+    """Run a command and give its exit code: 0, or 2 after a mistake of the user, told in one sentence."""
     try:
-        return command()
+        command()
     except (VidgenError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    return 0
 
 
 class Scheduled:

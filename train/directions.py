@@ -22,6 +22,7 @@ from einops import rearrange, repeat
 from PIL import Image
 from torch import Tensor
 
+from train import command
 from vidgen import sampling
 from vidgen.checkpoint import load_model, save_model
 from vidgen.errors import VidgenError
@@ -97,22 +98,22 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--names", help=NAMES_HELP)
     parser.add_argument("--sheet", type=Path, help="PNG to look at (default: beside the weights file)")
     args = parser.parse_args(argv)
-    try:
-        model, about, extra = load_model(args.model)
-        names = None if args.names is None else _names(args.names)
-        directions = principal_changes(model)
-        about.pop("direction_names", None)  # the old ones told of directions that may have been turned
-        if names:
-            turned = torch.tensor([-1.0 if name.startswith("-") else 1.0 for name in names] + [1.0, 1.0])
-            directions = directions * turned[:, None]
-            about["direction_names"] = [name.removeprefix("-").strip() for name in names]
-        save_model(args.model, model, about, {**extra, "directions": directions})
-        picture = args.sheet or args.model.with_name(f"{args.model.stem}-directions.png")
-        Image.fromarray(sheet(model, directions)).save(picture)
-    except VidgenError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
+    return command.run(lambda: find(args))
+
+
+def find(args: argparse.Namespace) -> None:
+    """Find the directions, keep them in the weights file and draw their sheet."""
+    model, about, extra = load_model(args.model)
+    names = None if args.names is None else _names(args.names)
+    directions = principal_changes(model)
+    about.pop("direction_names", None)  # the old ones told of directions that may have been turned
+    if names:
+        turned = torch.tensor([-1.0 if name.startswith("-") else 1.0 for name in names] + [1.0, 1.0])
+        directions = directions * turned[:, None]
+        about["direction_names"] = [name.removeprefix("-").strip() for name in names]
+    save_model(args.model, model, about, {**extra, "directions": directions})
+    picture = args.sheet or args.model.with_name(f"{args.model.stem}-directions.png")
+    Image.fromarray(sheet(model, directions)).save(picture)
 
 
 if __name__ == "__main__":

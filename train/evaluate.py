@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from train import cards
+from train import cards, command
 from train.readers import SWAPS, Reader, Real, check_kind, open_reader, open_real
 from vidgen.catalogue import read_header
 from vidgen.errors import VidgenError
@@ -176,15 +176,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.model is None and not args.readme:
         parser.error("give --model or --readme")
     torch.set_num_threads(args.threads)
-    try:
-        if args.model is not None:
-            evaluate(args)
-        if args.readme or args.model.resolve().parent == cards.WEIGHTS:
-            cards.write_readme_table()
-    except VidgenError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
+    return command.run(lambda: _write(args))
+
+
+def _write(args: argparse.Namespace) -> None:
+    if args.model is not None:
+        evaluate(args)
+    if args.readme or args.model.resolve().parent == cards.WEIGHTS:
+        cards.write_readme_table()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from train import command
 from vidgen.errors import VidgenError
 from vidgen.faces import FaceFinder
 from vidgen.video_io import open_clip
@@ -26,12 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="square videos of faces")
     parser.add_argument("--every", type=int, default=25, help="frames between two looks")
     options = parser.parse_args(argv)
-    try:
-        sys.stdout.write(describe(*measure(options.folder, max(1, options.every))))
-    except VidgenError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
+    return command.run(lambda: sys.stdout.write(describe(*measure(options.folder, max(1, options.every)))))
 
 
 def measure(folder: Path, every: int) -> tuple[np.ndarray, int]:

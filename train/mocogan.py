@@ -559,7 +559,7 @@ def main(argv: list[str] | None = None) -> int:
     return command.run(lambda: train(*parse(argv)))
 
 
-def train(args: argparse.Namespace, options: Options) -> int:
+def train(args: argparse.Namespace, options: Options) -> None:
     """Train, and keep `model.safetensors` in the run's folder up to date."""
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -584,7 +584,6 @@ def train(args: argparse.Namespace, options: Options) -> int:
         on_save=lambda step, so_far: export(trainer, target, settings, step, so_far, batches=2),
     )
     export(trainer, target, settings, args.steps, record)
-    return 0
 
 
 if __name__ == "__main__":

@@ -23,20 +23,15 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from train import command
 from train.data.folders import LAYOUTS, open_clips
 from train.data.pack import Pack, batches_per_second, pack
-from vidgen.errors import VidgenError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 if the pack is there, 2 after a mistake, which is told in one sentence."""
     options = _parser().parse_args(argv)
-    try:
-        prepare(options)
-    except VidgenError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
+    return command.run(lambda: prepare(options))
 
 
 def prepare(options: argparse.Namespace) -> None:

@@ -25,7 +25,7 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from train import common
+from train import command, common
 from train.augment import translate
 from train.cards import write_whole
 from train.data.pack import Pack
@@ -204,12 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     default = Path(__file__).parents[1] / "weights" / "probes" / f"{args.dataset}.safetensors"
-    try:
-        make(args, args.out or default)
-    except VidgenError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
+    return command.run(lambda: make(args, args.out or default))
 
 
 def make(args: argparse.Namespace, out: Path) -> None:

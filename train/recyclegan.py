@@ -394,7 +394,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
     return args, command.chosen(args, Options, PRESETS)
 
 
-def train(args: argparse.Namespace, options: Options) -> int:
+def train(args: argparse.Namespace, options: Options) -> None:
     """Train, and keep `model.safetensors` in the run's folder up to date."""
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -423,7 +423,6 @@ def train(args: argparse.Namespace, options: Options) -> int:
         on_save=lambda step, so_far: export(trainer, target, settings, step, so_far),
     )
     export(trainer, target, settings, args.steps, record)
-    return 0
 
 
 def main(argv: list[str] | None = None) -> int:
