@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from train import common
 from vidgen.errors import VidgenError
 
 
@@ -60,6 +61,30 @@ class Scheduled:
         """Train one step."""
         self.trainer.set_rates(index, self.steps)
         return self.trainer.step(index)
+
+
+Export = Callable[[Path, dict[str, Any], int, common.Record, bool], None]
+
+
+def train(args: argparse.Namespace, recipe: Any, trainer: Any, data: dict[str, str], export: Export) -> None:
+    """Train, and keep `model.safetensors` in the run's folder up to date.
+
+    data: names of the data, for the settings. export: writes the weights, from the file, the settings, the
+    step, the record, and whether it is the last time.
+    """
+    target = args.out / "model.safetensors"
+    settings = {"preset": args.preset, **data, "steps": args.steps, **dataclasses.asdict(recipe)}
+    record = common.run(
+        Scheduled(trainer, args.steps),
+        args.out,
+        args.steps,
+        settings,
+        save_every=args.save_every,
+        sample_every=args.sample_every,
+        revise=args.revise,
+        on_save=lambda step, so_far: export(target, settings, step, so_far, False),
+    )
+    export(target, settings, args.steps, record, True)
 
 
 def _truth(text: str) -> bool:

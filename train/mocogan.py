@@ -527,7 +527,7 @@ def export(
     record: common.Record,
     batches: int = 20,
 ) -> None:
-    """Write the averaged generator as a weights file."""
+    """Write the averaged generator as a weights file; batches: from which its norms' statistics come."""
     card = {
         "preset": options["preset"],
         "options": dataclasses.asdict(trainer.o),
@@ -560,30 +560,21 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def train(args: argparse.Namespace, options: Options) -> None:
-    """Train, and keep `model.safetensors` in the run's folder up to date."""
+    """Open the data and train."""
     if args.threads:
         torch.set_num_threads(args.threads)
     cache = args.cache or args.out / "data"
     source = open_source(args.data, cache, size=options.size, length=options.length, stride=options.stride)
     trainer = MoCoGANTrainer(options, source, args.device)
-    settings = {
-        "preset": args.preset,
-        "data": source.name,
-        "steps": args.steps,
-        **dataclasses.asdict(options),
-    }
-    target = args.out / "model.safetensors"
-    record = common.run(
-        command.Scheduled(trainer, args.steps),
-        args.out,
-        args.steps,
-        settings,
-        save_every=args.save_every,
-        sample_every=args.sample_every,
-        revise=args.revise,
-        on_save=lambda step, so_far: export(trainer, target, settings, step, so_far, batches=2),
+    command.train(
+        args,
+        options,
+        trainer,
+        {"data": source.name},
+        lambda path, settings, step, record, last: export(
+            trainer, path, settings, step, record, batches=20 if last else 2
+        ),
     )
-    export(trainer, target, settings, args.steps, record)
 
 
 if __name__ == "__main__":

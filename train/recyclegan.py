@@ -395,7 +395,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
 
 
 def train(args: argparse.Namespace, options: Options) -> None:
-    """Train, and keep `model.safetensors` in the run's folder up to date."""
+    """Open the data and train."""
     if args.threads:
         torch.set_num_threads(args.threads)
     cache = args.cache or args.out / "data"
@@ -404,25 +404,13 @@ def train(args: argparse.Namespace, options: Options) -> None:
         for path, crop in ((args.a, args.crop_a), (args.b, args.crop_b))
     )
     trainer = RecycleGANTrainer(options, x, y, args.device)
-    settings = {
-        "preset": args.preset,
-        "a": x.name,
-        "b": y.name,
-        "steps": args.steps,
-        **dataclasses.asdict(options),
-    }
-    target = args.out / "model.safetensors"
-    record = common.run(
-        command.Scheduled(trainer, args.steps),
-        args.out,
-        args.steps,
-        settings,
-        save_every=args.save_every,
-        sample_every=args.sample_every,
-        revise=args.revise,
-        on_save=lambda step, so_far: export(trainer, target, settings, step, so_far),
+    command.train(
+        args,
+        options,
+        trainer,
+        {"a": x.name, "b": y.name},
+        lambda path, settings, step, record, _: export(trainer, path, settings, step, record),
     )
-    export(trainer, target, settings, args.steps, record)
 
 
 def main(argv: list[str] | None = None) -> int:
