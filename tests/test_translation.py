@@ -81,7 +81,8 @@ class TestFlow:
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train a reader of avatars for two steps."""
     path = tmp_path_factory.mktemp("reader") / "avatars.safetensors"
-    assert probes_avatars.main(["--steps", "2", "--batch", "4", "--test-clips", "2", "--out", str(path)]) == 0
+    options = ["--steps", "2", "--batch", "4", "--test-clips", "2"]
+    assert probes_avatars.main([*options, "--out", str(path)]) == 0
     return path
 
 
@@ -106,7 +107,7 @@ class TestReader:
 
     def test_mistakes_are_told(self, reader: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert probes_avatars.main(["--steps", "1"]) == 2
-        assert "--steps must be at least 2" in capsys.readouterr().err
+        assert "--steps is 1, but must be at least 2" in capsys.readouterr().err
         with pytest.raises(VidgenError, match="frames of 64 px, not 96"):
             read_frames(load_judge(reader)[0], np.zeros((1, 96, 96, 3), np.uint8))
 

@@ -23,6 +23,7 @@ from train import cards, cards_translation
 from train.data.avatars import CHARACTERS, RANGES, AvatarClips
 from train.data.pack import Pack
 from train.data.triplets import AVATARS
+from train.probes_avatars import LEAST_SHARE
 from train.readers import PROBES, read_frames
 from vidgen.catalogue import read_header
 from vidgen.errors import VidgenError
@@ -41,7 +42,6 @@ FLOWS = {
     "mouth": ("Mouth", "mouth_open"),
     "eyes": ("Lids", "blink"),
 }
-LEAST_SHARE = 0.02  # of a factor's range: a course that strays less says nothing
 Courses = dict[str, np.ndarray]
 Values = dict[str, np.ndarray]  # figure -> one value per clip, NaN where it says nothing
 

@@ -39,6 +39,7 @@ CONFIG = JudgeConfig(
     size=64, width=24, dims=128, values=dict.fromkeys(FACTORS, 1), content=(), motion=tuple(FACTORS)
 )
 BANK = (300, 75)  # clips and frames of random motion to draw from
+LEAST_SHARE = 0.05  # of a factor's range: a course that strays less says nothing
 TEST_FRAMES = 50  # of a test clip
 
 
@@ -78,14 +79,15 @@ def agreement(judge: Judge, identities: str, clips: int, seed: int) -> dict[str,
     source = AvatarClips(clips, 128, TEST_FRAMES, seed, "test", identities)
     truth = [source.factors(i) for i in range(clips)]
     found = [read_frames(judge, source.clip(i)) for i in range(clips)]
-    least = {name: 0.01 * (high - low) for name, (low, high) in RANGES.items()}
+    least = {name: LEAST_SHARE * (high - low) for name, (low, high) in RANGES.items()}
     return {name: estimate(values).mean for name, values in motion_agreement(truth, found, least).items()}
 
 
 def make(args: argparse.Namespace) -> None:
     """Train, test and write the reader, and say how good it is."""
-    if args.steps < 2 or args.test_clips < 1:
-        raise VidgenError("--steps must be at least 2 and --test-clips at least 1.")
+    for name, least in (("steps", 2), ("test_clips", 1)):
+        if (value := getattr(args, name)) < least:
+            raise VidgenError(f"--{name.replace('_', '-')} is {value}, but must be at least {least}.")
     started = time.process_time()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     judge = probes.train(task(args.seed), args.steps, args.batch, args.seed)
@@ -126,7 +128,8 @@ measuring translations into avatars, and of no other use.
 - Trained on random avatars, {about["steps"]} steps in {about["minutes"]} minutes of processor time on
   {about["hardware"]}, revision {about["revision"]}, by `python -m train.probes_avatars`.
 - Tested on clips of {TEST_FRAMES} frames: {about["test_clips"]} of avatars drawn from another seed, and
-  {max(about["test_clips"] // 4, 1)} of each hand-made character. Correlation with the truth within a clip:
+  {max(about["test_clips"] // 4, 1)} of each hand-made character. Correlation with the truth within a clip,
+  over the clips where a factor strays by {LEAST_SHARE:.0%} of its range:
 
 | factor | held-out avatars | {" | ".join(others)} |
 |---|---|{"---|" * len(others)}
