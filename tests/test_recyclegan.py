@@ -19,7 +19,16 @@ from train.data.sources import to_video
 from train.data.splits import content_id
 from train.data.triplets import Triplets, open_triplets
 from train.prepare import _parser as prepare_parser
-from train.recyclegan import LOSSES, PRESETS, ImagePool, Options, RecycleGANTrainer, main, parse
+from train.recyclegan import (
+    LOSSES,
+    PRESETS,
+    ImagePool,
+    Options,
+    RecycleGANTrainer,
+    main,
+    motion_disagreement,
+    parse,
+)
 from vidgen.checkpoint import load_model, save_model
 from vidgen.errors import VidgenError
 from vidgen.models import build
@@ -127,7 +136,7 @@ def test_a_step_moves_what_the_loss_reaches(loss: str, bfloat16: bool) -> None:
 
 def test_losses_are_those_of_the_paper() -> None:
     """The recycle and cycle losses, computed frame by frame, each network anew."""
-    t = trainer(return_noise=0.0, identity=5.0, emphasis=0.0)
+    t = trainer(return_noise=0.0, identity=5.0)
     rng = np.random.default_rng(0)
     real = {name: source.batch(rng, 2) for name, source in t.streams.items()}
     with torch.no_grad():
@@ -153,6 +162,26 @@ def test_moving_pixels_weigh_more() -> None:
     assert weight.mean() == pytest.approx(1)
     assert weight[0, 0, 0, 0] == pytest.approx(4 * weight[0, 0, -1, -1].item())
     assert (trainer(emphasis=0.0)._weight(video) == 1).all()
+
+
+def test_a_mouth_that_opens_must_open_in_the_drawing() -> None:
+    def face(skin: float, mouth: float, back: float) -> torch.Tensor:
+        picture = torch.full((3, 128, 128), back)
+        picture[:, 20:110, 34:94] = skin
+        picture[:, 78:92, 50:78] = mouth
+        return picture
+
+    def clip(*mouths: float, skin: float = 0.4, back: float = -0.8) -> torch.Tensor:
+        return torch.stack([face(skin, mouth, back) for mouth in mouths])[None]
+
+    opens = clip(0.3, -0.7)
+    other = {"skin": 0.9, "back": 0.5}
+    assert motion_disagreement(opens, clip(0.7, -0.1, **other)) < 0.1
+    assert motion_disagreement(opens, clip(-0.1, 0.7, **other)) > 1.9
+    assert motion_disagreement(opens, clip(0.7, 0.7, **other)) == pytest.approx(1)
+    noise = 0.001 * torch.randn(2, 128, 128, generator=torch.Generator().manual_seed(0))
+    still = clip(0.3, 0.3) + noise[:, None]
+    assert motion_disagreement(still, -still) == pytest.approx(1, abs=0.1)
 
 
 def test_pool_gives_old_frames_back() -> None:
