@@ -395,7 +395,7 @@ def export(
         "data": "translation",
         "fps": trainer.o.fps,
         "licence": y["licence"],
-        "credit": " ".join(part for part in (x.get("credit"), y.get("credit")) if part),
+        "credit": " ".join(dict.fromkeys(part for part in (x.get("credit"), y.get("credit")) if part)),
     }
     save_model(path, trainer.model(), {**about, "card": card})
 

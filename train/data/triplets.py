@@ -131,7 +131,7 @@ def _avatars(name: str, cache: Path, size: int, fps: float, split: str, clips: i
         part.replace(kept)
     frames = np.load(kept, mmap_mode="r")
     about = {
-        "title": name.capitalize(),
+        "title": f"avatar {name.capitalize()}",
         "licence": "MIT",
         "credit": "Avatars: drawn by train/data/avatars.py.",
         "fps": fps,
