@@ -12,7 +12,6 @@ import argparse
 import hashlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -28,7 +27,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
-from films import Inverter, talking, write_film
+from films import Inverter, peak_memory, talking, write_film
 
 from vidgen.retarget import RetargetOptions, Translator, retarget
 from vidgen.session import Session
@@ -134,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         retarget(
             translator if options.model else Inverter(128), options.peak, options.peak.with_name("out.mp4")
         )
-        sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n")
+        sys.stdout.write(f"{peak_memory()}\n")
         return 0
     figures = (
         measure_memory(options)

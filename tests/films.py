@@ -138,3 +138,12 @@ def packets_of(path: Path, kind: str = "audio") -> list[bytes]:
     """Return the bytes of the packets of a track."""
     with av.open(str(path)) as container:
         return [bytes(packet) for packet in container.demux(**{kind: 0}) if packet.size]
+
+
+def peak_memory() -> int:
+    """Give the most memory that this process ever had, in KiB.
+
+    Not `ru_maxrss`, which begins with the memory of the process that started it.
+    """
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -209,10 +210,15 @@ def test_a_face_seen_too_soon_elsewhere_waits() -> None:
 
 
 def test_the_framing_of_a_folder_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert framing.main([str(EXAMPLES), "--every", "30"]) == 0
+    people = tmp_path / "people"
+    people.mkdir()
+    for name in ("expressions", "speaker-c", "speaker-g"):
+        shutil.copy(EXAMPLES / f"{name}.mp4", people)
+    assert framing.main([str(people), "--every", "30"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "faces in 11 of 11 frames"
     assert [line.split()[0] for line in lines[1:]] == ["side", "centre", "centre"]
     assert float(lines[1].split()[1]) == pytest.approx(FACE_SHARE, abs=0.06)
-    assert framing.main([str(tmp_path)]) == 2
+    (tmp_path / "empty").mkdir()
+    assert framing.main([str(tmp_path / "empty")]) == 2
     assert "shows no face" in capsys.readouterr().err
