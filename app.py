@@ -37,7 +37,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
-from vidgen import endpoints, web, web_retarget
+from vidgen import endpoints, painter, web, web_retarget
 from vidgen.errors import VidgenError
 from vidgen.recipe import PLAYBACKS, RANGES, Recipe
 
@@ -304,7 +304,7 @@ def result_column(studio: web_retarget.Studio, live: Callable) -> dict[str, Any]
         with gr.Accordion(i18n("more_choices"), open=False, elem_id="more_choices"):
             blend = {"info": i18n("predictor_blend_info"), "elem_id": "predictor_blend"}
             parts["blend"] = gr.Slider(
-                0, 1, 0, step=0.05, label=i18n("predictor_blend"), buttons=["reset"], **blend
+                0, 1, painter.BLEND, step=0.05, label=i18n("predictor_blend"), buttons=["reset"], **blend
             )
             longest = {"maximum": web_retarget.MAX_CONTINUE, "step": 1, "buttons": ["reset"]}
             parts["continue_frames"] = gr.Slider(

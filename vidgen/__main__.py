@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from vidgen.errors import VidgenError
+from vidgen.painter import BLEND
 from vidgen.recipe import Recipe
 from vidgen.video_io import check_output, check_suffix, read_recipe, tile, write_clip
 
@@ -158,7 +159,9 @@ def add_retarget_options(parser: Parser) -> None:
         help="auto follows a face (the default), none takes the middle square, x,y,w,h a box in pixels",
     )
     parser.add_argument("--face", type=int, default=1, metavar="N", help="which face, 1 the largest")
-    parser.add_argument("--blend", type=number, default=0.0, help="weight of the predictor's frames: 0 to 1")
+    parser.add_argument(
+        "--blend", type=number, default=BLEND, help=f"weight of the predictor's frames: 0 to 1 ({BLEND})"
+    )
     parser.add_argument("--paste-back", action="store_true", help="put the result into the whole picture")
     parser.add_argument(
         "--continue",

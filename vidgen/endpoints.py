@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vidgen.errors import VidgenError
+from vidgen.painter import BLEND
 from vidgen.recipe import Recipe
 from vidgen.web import GRID, Service, describe
 from vidgen.web_retarget import CONSENT, Folder, Studio
@@ -206,7 +207,7 @@ def retargeting(studio: Studio, uploads: Container[str]) -> Callable[..., Callab
         model: str,
         crop: str = "auto",
         face: int = 1,
-        blend: float = 0.0,
+        blend: float = BLEND,
         paste_back: bool = False,
         panels: Sequence[str] = ("result",),
         continue_frames: int = 0,

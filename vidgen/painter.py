@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+BLEND = 0.3  # of the app and the command: steadier, and follows as well (weights/recyclegan-mia.md)
 PANELS = ("source", "result", "cycle", "residual")
 RESIDUAL_GAIN = 4  # the predictor's error is shown so many times brighter
 
