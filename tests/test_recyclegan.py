@@ -184,6 +184,12 @@ def test_a_mouth_that_opens_must_open_in_the_drawing() -> None:
     assert motion_disagreement(still, -still) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.parametrize("name", ["motion", "recycle", "emphasis"])
+def test_negative_weights_are_named(name: str) -> None:
+    with pytest.raises(VidgenError, match=f"{name} is -1"):
+        Options(**{name: -1.0})
+
+
 def test_pool_gives_old_frames_back() -> None:
     torch.manual_seed(0)
     pool = ImagePool(2)

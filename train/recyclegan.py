@@ -26,6 +26,7 @@ from PIL import Image
 from torch import Tensor
 
 from train import command, common
+from train.data.sources import to_video
 from train.data.triplets import CROPS, Triplets, open_triplets
 from train.ema import EMA
 from vidgen.checkpoint import save_model
@@ -85,6 +86,7 @@ class Options:
             "recycle",
             "cycle",
             "identity",
+            "motion",
             "pool",
             "jitter",
             "emphasis",
@@ -231,7 +233,7 @@ class RecycleGANTrainer:
         drawn = there.g(torch.cat(given))
         pair = rearrange(drawn[: 2 * n], "(n two) c h w -> n two c h w", n=n)
         made = {"identity": _l1(drawn[2 * n :], real[target][:, 0])} if o.identity else {}
-        returning, wanted = [], []
+        returning = []
         if o.motion:
             made["motion"] = motion_disagreement(past, pair)
         made["frames"] = pair
@@ -240,10 +242,8 @@ class RecycleGANTrainer:
             ahead = there.p(pair)
             made["frames"] = torch.cat([pair, ahead[:, None]], 1)
             returning.append(ahead)
-            wanted.append(after)
         if o.loss != "recycle":
             returning.append(drawn[: 2 * n])
-            wanted.append(given[0])
         back = here.g(self._noisy(torch.cat(returning)))
         weight = self._weight(real[source])
         if o.loss != "cycle":
@@ -320,10 +320,8 @@ class RecycleGANTrainer:
         for optimizer in ("opt_g", "opt_d"):
             getattr(self, optimizer).load_state_dict(state[optimizer])
             for group in getattr(self, optimizer).param_groups:
-                group["betas"] = (
-                    self.o.beta1,
-                    0.999,
-                )  # the state brings its own, which may have been revised
+                # The state brings its own, which may have been revised since.
+                group["betas"] = (self.o.beta1, 0.999)
 
     def model(self) -> RecycleGAN:
         """Give the translator for use: the average, where one is kept."""
@@ -332,8 +330,7 @@ class RecycleGANTrainer:
     @torch.no_grad()
     def sample(self, folder: Path, index: int) -> None:
         """Write a sheet: above frames of X, below their translation; the third of each is predicted."""
-        clips = torch.from_numpy(self.streams["x"].frames(np.random.default_rng(7), 8))
-        real = rearrange(clips, "n t h w c -> n t c h w").float().to(self.device) / 127.5 - 1
+        real = to_video(self.streams["x"].frames(np.random.default_rng(7), 8)).to(self.device)
         model = self.model()
         made = model(real[:, :2])
         made = torch.cat([made, model.predict(made)[:, None]], 1)

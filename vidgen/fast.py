@@ -111,7 +111,7 @@ class DoublingConv(nn.Module):
 
     def __init__(self, up: nn.ConvTranspose2d, modulation: nn.Module, last: nn.Conv2d) -> None:
         super().__init__()
-        self.windows, self.modulate, self.channels = Windows(up), Modulate(modulation, 4), up.out_channels
+        self.windows, self.modulate = Windows(up), Modulate(modulation, 4)
         weight = last.weight.detach().new_zeros(2, 2, last.out_channels, 2, 2, up.out_channels, 2, 2)
         for row, column in PARITIES:  # of the pixel drawn
             for y, x in itertools.product(range(3), range(3)):  # row + y - 1, column + x - 1: the pixel read

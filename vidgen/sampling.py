@@ -166,6 +166,12 @@ def factorise(model: nn.Module, count: int = 8) -> Tensor:
     return F.pad(signed, (0, 0, 0, count - len(signed)))  # a tiny content space has no more directions
 
 
+def to_bytes(frames: Tensor) -> np.ndarray:
+    """Turn frames [n, c, h, w] in [-1, 1] into levels, uint8 [n, h, w, c]; float32 frames are overwritten."""
+    byte = frames.float().add_(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+    return rearrange(byte, "n c h w -> n h w c").contiguous().cpu().numpy()
+
+
 class Renderer:
     """The rendering path: norms folded, channels last, low precision, chunks of a fixed number of frames."""
 
@@ -187,8 +193,7 @@ class Renderer:
             padded = chunk.new_zeros(CHUNK, *chunk.shape[1:])
             padded[: len(chunk)] = chunk
             picture = self.image(padded.to(self.dtype, memory_format=torch.channels_last))[: len(chunk)]
-            byte = picture.float().add_(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
-            yield rearrange(byte, "n c h w -> n h w c").contiguous().cpu().numpy()
+            yield to_bytes(picture)
 
     @torch.inference_mode()
     def path(self, codes: Codes) -> Tensor:

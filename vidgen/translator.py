@@ -7,7 +7,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from vidgen.sampling import fast_dtype
+from vidgen.sampling import fast_dtype, to_bytes
 
 CHUNK = 8  # frames translated at once, to bound the memory
 
@@ -37,23 +37,17 @@ class FrameTranslator:
     @torch.inference_mode()
     def predict(self, previous: np.ndarray) -> np.ndarray:
         """Predict the frame of Y that follows two: uint8 [2, s, s, 3] -> [s, s, 3]."""
-        return _bytes(self.model.predict(self._video(previous)))[0]
+        return to_bytes(self.model.predict(self._video(previous)))[0]
 
     @torch.inference_mode()
     def _in_chunks(self, way: nn.Module, frames: np.ndarray) -> np.ndarray:
         if not len(frames):
             return frames
         parts = [frames[first : first + CHUNK] for first in range(0, len(frames), CHUNK)]
-        return np.concatenate([_bytes(way(self._video(part))[0]) for part in parts])
+        return np.concatenate([to_bytes(way(self._video(part))[0]) for part in parts])
 
     def _video(self, frames: np.ndarray) -> Tensor:
         """Turn uint8 [t, h, w, c] into [1, t, c, h, w] in [-1, 1]."""
         pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
         video = rearrange(pixels, "t h w c -> 1 t c h w").to(self.dtype)
         return video / 127.5 - 1
-
-
-def _bytes(frames: Tensor) -> np.ndarray:
-    """Turn [t, c, h, w] in [-1, 1] into uint8 [t, h, w, c]."""
-    levels = frames.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-    return rearrange(levels, "t c h w -> t h w c").contiguous().cpu().numpy()
