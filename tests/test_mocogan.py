@@ -16,6 +16,7 @@ from vidgen.models import build, config_from
 from vidgen.models.mocogan import (
     CATEGORY_INPUTS,
     HEADS,
+    CodeFlow,
     Discriminator,
     MoCoGAN,
     MoCoGANConfig,
@@ -117,12 +118,56 @@ def test_rendering_is_the_same_function(head: str, modulate: bool, size: int) ->
 
 def test_palette_gives_every_motion_the_same_colours() -> None:
     torch.manual_seed(0)
-    palette = Palette(content_dim=6, colours=3, channels=3)
+    palette = Palette(MoCoGANConfig(content_dim=6, colours=3))
     content, motion = torch.randn(1, 6).expand(2, -1), torch.randn(2, 5)
     whole = F.one_hot(torch.randint(3, (2, 8, 8)), 3).permute(0, 3, 1, 2) * 1e3  # one colour a pixel
     seen = rearrange(palette(whole, torch.cat([content, motion], 1)), "n c h w -> n (h w) c")
     assert [len(clip.unique(dim=0)) for clip in seen] == [3, 3]
     torch.testing.assert_close(seen[0].unique(dim=0), seen[1].unique(dim=0))
+
+
+def test_sharpness_hardens_the_shares() -> None:
+    torch.manual_seed(0)
+    soft, sharp = (Palette(MoCoGANConfig(content_dim=6, colours=3, sharpness=each)) for each in (1.0, 8.0))
+    sharp.load_state_dict(soft.state_dict())
+    shares, code = torch.randn(1, 3, 8, 8), torch.randn(1, 6)
+    pure = torch.tanh(soft.colours(F.relu(soft.hidden(code)))).reshape(3, 1, 3)
+
+    def off(drawn: torch.Tensor) -> float:
+        pixels = rearrange(drawn, "1 c h w -> 1 (h w) c")
+        return (pixels - pure).abs().sum(-1).min(0).values.mean().item()
+
+    assert off(sharp(shares, code)) < 0.3 * off(soft(shares, code))
+
+
+def test_flow_is_invertible_and_knows_its_determinant() -> None:
+    torch.manual_seed(0)
+    flow = CodeFlow(6, 2, 5)
+    for weight in flow.parameters():
+        nn.init.normal_(weight, 0, 0.1)
+    noise, label = torch.randn(4, 6), torch.tensor([0, 1, 1, 0])
+    code = flow(noise, label)
+    again, log_det = flow.inverse(code, label)
+    torch.testing.assert_close(again, noise, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(code, flow(noise, 1 - label))
+    for i in range(4):
+        jacobian = torch.autograd.functional.jacobian(
+            lambda x, i=i: flow(x, label[i : i + 1])[0], noise[i : i + 1]
+        )
+        assert log_det[i].item() == pytest.approx(-torch.linalg.slogdet(jacobian[:, 0])[1].item(), abs=1e-4)
+
+
+def test_noise_of_codes_draws_the_same_path() -> None:
+    """What the inference networks find, taken back through the flows, must arrive where they said."""
+    m = model(couplings=4, num_labels=3)
+    for weight in [*m.content_flow.parameters(), *m.start_flow.parameters()]:
+        nn.init.normal_(weight, 0, 0.1)
+    (content, motion, times), row = codes(m), torch.tensor([0, 2])
+    (noise, _), (start, _) = m.noise_of(content, motion[:, 0], row)
+    code = m.latents(noise, torch.cat([start[:, None], motion[:, 1:]], 1), times, row)
+    torch.testing.assert_close(code[..., : m.content_dim], content[:, None].expand(-1, times.shape[1], -1))
+    plain = m.motion_path(motion, row[:, None].expand(-1, motion.shape[1] - 1))
+    torch.testing.assert_close(code[:, 0, -m.config.state_dim :], plain[:, 0], atol=1e-5, rtol=1e-4)
 
 
 def test_modulation_multiplies() -> None:

@@ -50,11 +50,12 @@ def principal_changes(model: torch.nn.Module, contents: int = 48, step: float = 
     for seed in range(contents):
         recipe = Recipe(content_seed=seed, motion_seed=seed, frames=1)
         codes = sampling.codes([recipe], model, torch.zeros(COUNT, dim), 1.0)
-        latent = repeat(
-            model.latents(codes.content, codes.motion, codes.times, codes.label), "1 1 d -> n d", n=2 * dim
-        )
-        moved = torch.cat([latent[:, :dim] + moves, latent[:, dim:]], 1)
-        plus, minus = model.image(rearrange(moved, "n d -> n d 1 1")).flatten(1).double().split(dim)
+        rest = [
+            None if part is None else repeat(part, "1 ... -> n ...", n=2 * dim)
+            for part in (codes.motion, codes.times, codes.label)
+        ]
+        moved = model.latents(codes.content + moves, *rest)
+        plus, minus = model.image(rearrange(moved, "n 1 d -> n d 1 1")).flatten(1).double().split(dim)
         jacobian = (plus - minus) / (2 * step)
         total += jacobian @ jacobian.T
     vectors = torch.linalg.eigh(total).eigenvectors.flip(1).T[:COUNT]

@@ -31,6 +31,19 @@ def kl_to_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).flatten(1).sum(1).mean()
 
 
+def distance_to_prior(
+    drawn: Tensor, moments: tuple[Tensor, Tensor], noise: Tensor, log_det: Tensor
+) -> Tensor:
+    """Estimate KL(N(mean, exp(log_variance)) || prior) in nats from one draw each, mean over the first axis.
+
+    drawn [n, d] of the moments (mean, log variance); noise [n, d] that the prior's flow makes it of, and the
+    log determinant [n] of the map from drawn to noise.
+    """
+    mean, log_variance = moments
+    own = -0.5 * ((drawn - mean).square() / log_variance.exp() + log_variance).sum(-1)
+    return (own + 0.5 * noise.square().sum(-1) - log_det).mean()
+
+
 def redraw_error(drawn: Tensor, wanted: Tensor, still: Tensor, emphasis: float = 8.0) -> Tensor:
     """Score redrawn frames: mean absolute error, for sharp edges, plus twice the mean squared error.
 

@@ -28,7 +28,7 @@ from train import command, common, losses
 from train.augment import translate
 from train.data.sources import Batch, Source, open_source
 from train.ema import EMA
-from train.posterior import CodeDiscriminator, ContentPosterior, MotionPosterior, draw
+from train.posterior import ContentPosterior, MotionPosterior, draw
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError
 from vidgen.models.mocogan import NORMS, Discriminator, MoCoGAN, MoCoGANConfig
@@ -51,6 +51,7 @@ class Options:
     base_width: int = 64
     head: str = "transposed"
     colours: int = 16
+    sharpness: float = 1.0
     modulate: bool = False
     category_input: str = "motion"
     # discriminators
@@ -91,11 +92,7 @@ class Options:
     # price of the noise along the clip against that of h_0: high, so that the path runs by itself
     innovation: float = 40.0
     innovation_full: int = 900  # step at which that price is reached, from 1 at kl_full
-    code_match: float = (
-        0.0  # weight of the loss that makes all inferred codes together look drawn from N(0, I)
-    )
-    # weight of reading the codes of new clips off their frames again: no code may be drawn as nothing
-    regress: float = 0.0
+    couplings: int = 0  # of the flows that turn noise into codes as real clips have them
     features: float = 0.0  # weight of D_I's feature distance between real and redrawn frames
     warm_up: int = 0  # steps with the redrawing alone, before the discriminators join
     lr_warm: float = 1e-3
@@ -119,7 +116,17 @@ class Options:
         ):
             if getattr(self, name) < 1:
                 raise VidgenError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("seed", "translate", "categories", "warm_up", "decay", "redraw", "kl", "noise"):
+        for name in (
+            "seed",
+            "translate",
+            "categories",
+            "warm_up",
+            "decay",
+            "redraw",
+            "kl",
+            "noise",
+            "couplings",
+        ):
             if getattr(self, name) < 0:
                 raise VidgenError(f"{name} is {getattr(self, name)}; it must not be negative.")
         for name in ("image_frames", "redraw_frames"):
@@ -191,7 +198,9 @@ class MoCoGANTrainer:
             base_width=o.base_width,
             head=o.head,
             colours=o.colours,
+            sharpness=o.sharpness,
             modulate=o.modulate,
+            couplings=o.couplings,
             clip_length=o.length,
         )
         torch.manual_seed(o.seed)
@@ -206,8 +215,6 @@ class MoCoGANTrainer:
             self.q_content = self._place(ContentPosterior(o.size, 3, o.content_dim, pooled=o.pool_content))
             self.q_motion = self._place(MotionPosterior(o.size, 3, o.motion_dim, labels))
             self.parts |= {"q_content": self.q_content, "q_motion": self.q_motion}
-            if o.code_match:
-                self.parts["d_code"] = CodeDiscriminator(o.content_dim + o.motion_dim, labels).to(self.device)
         self.average = EMA(self.g, o.ema)
         self.parts["average"] = self.average.model
         generating = [
@@ -220,8 +227,6 @@ class MoCoGANTrainer:
         adam = {"betas": (o.beta1, o.beta2), "weight_decay": o.weight_decay}
         self.opt_g = torch.optim.Adam(generating, o.lr_g, **adam)
         self.opt_d = torch.optim.Adam(judging, o.lr_d, **adam)
-        if "d_code" in self.parts:
-            self.opt_code = torch.optim.Adam(self.parts["d_code"].parameters(), o.lr_d, **adam)
 
     def _place(self, module: torch.nn.Module) -> Any:
         if not self.o.bfloat16:  # the layout pays only in bfloat16
@@ -257,8 +262,6 @@ class MoCoGANTrainer:
             made = self.generate(batch, adversarial)
             log = self.update_d(batch, made) if adversarial else {}
             log |= self.update_g(made, adversarial, self.kl_weights(index))
-        if "d_code" in self.parts:
-            log |= self.update_code(made)
         self.average.update(self.g, index)
         return log
 
@@ -273,17 +276,20 @@ class MoCoGANTrainer:
                 torch.randn(n, 1 + o.length, o.motion_dim, device=self.device),
             )
             latents.append(self._latents(*codes, times, made["label"]))
-            made["drawn"] = codes
         if o.redraw:
             picks = torch.rand(n, o.length, device=self.device).argsort(1)[:, : o.redraw_frames]
             content, motion = self.q_content(batch.references), self.q_motion(batch.video, batch.label)
-            inferred = draw(*content), draw(*motion)
-            latents.append(self._latents(*inferred, picks.float(), batch.label))
-            made["codes"] = torch.cat([inferred[0], inferred[1][:, 0]], 1), batch.label
+            start = motion[0][:, 0], motion[1][:, 0]
+            steps = motion[0][:, 1:], motion[1][:, 1:]
+            drawn = draw(*content), draw(*start)
+            with torch.autocast(self.device.type, enabled=False):
+                prior = self.g.noise_of(*drawn, batch.label)
+            noise = torch.cat([rearrange(prior[1][0], "n d -> n 1 d"), draw(*steps)], 1)
+            latents.append(self._latents(prior[0][0], noise, picks.float(), batch.label))
             made["kl"] = {
-                "kl_content": losses.kl_to_normal(*content),
-                "kl_start": losses.kl_to_normal(*(part[:, :1] for part in motion)),
-                "kl_steps": losses.kl_to_normal(*(part[:, 1:] for part in motion)),
+                "kl_content": losses.distance_to_prior(drawn[0], content, *prior[0]),
+                "kl_start": losses.distance_to_prior(drawn[1], start, *prior[1]),
+                "kl_steps": losses.kl_to_normal(*steps),
             }
             made["still"] = batch.video.mean(1, keepdim=True)
             made["wanted"] = batch.video[torch.arange(n, device=self.device)[:, None], picks]
@@ -332,16 +338,6 @@ class MoCoGANTrainer:
         self.opt_d.step()
         return log
 
-    def update_code(self, made: dict[str, Any]) -> dict[str, float]:
-        """Update the discriminator of codes: drawn ones of N(0, I) against inferred ones, z_C and h_0."""
-        (codes, label), judge = made["codes"], self.parts["d_code"]
-        real, fake = judge(torch.randn_like(codes), label), judge(codes.detach(), label)
-        loss = losses.discriminator_loss(real, fake, "bce")
-        self.opt_code.zero_grad(set_to_none=True)
-        loss.backward()
-        self.opt_code.step()
-        return {"d_code": loss.item()}
-
     def update_g(self, made: dict[str, Any], adversarial: bool, prices: dict[str, float]) -> dict[str, float]:
         """Update G_I, R_M and the inference networks; Q learns along where it has no labelled clips
         (InfoGAN).
@@ -366,12 +362,6 @@ class MoCoGANTrainer:
             distance = sum(prices[name] * value for name, value in made["kl"].items())
             loss, log = loss + o.redraw * error + distance, log | {"redraw": error.item()}
             log |= {name: value.item() for name, value in made["kl"].items()}
-            if "d_code" in self.parts:
-                fooled = losses.generator_loss(self.parts["d_code"](*made["codes"]), "bce")
-                loss, log = loss + o.code_match * fooled, log | {"g_code": fooled.item()}
-            if adversarial and o.regress:
-                misread = self.misread(made)
-                loss, log = loss + o.regress * misread, log | {"misread": misread.item()}
             if adversarial and o.features:
                 pair = [
                     self._layout(rearrange(made[key], "n f c h w -> (n f) c h w"))
@@ -391,30 +381,6 @@ class MoCoGANTrainer:
             judge.requires_grad_(True)
         return log
 
-    def misread(self, made: dict[str, Any]) -> Tensor:
-        """Infer the codes of new clips from their frames, the content from single ones, and measure how far
-        they are off, in units of what the inference networks are sure of (latent regression: BicycleGAN, Zhu
-        et al. 2017). The inference networks only judge: they learn from real clips alone.
-        """
-        (content, motion), video, readers = made["drawn"], made["video"], (self.q_content, self.q_motion)
-        picks = torch.randint(video.shape[1], (len(video), 2), device=self.device)
-        single = video[torch.arange(len(video), device=self.device)[:, None], picks]
-        for reader in readers:
-            reader.requires_grad_(False)
-        found = [
-            (
-                *self.q_content(rearrange(single, "n f c h w -> (n f) 1 c h w")),
-                repeat(content, "n d -> (n 2) d"),
-            ),
-            (*(part[:, 0] for part in self.q_motion(video, made["label"])), motion[:, 0]),
-        ]
-        for reader in readers:
-            reader.requires_grad_(True)
-        errors = [
-            ((mean - drawn).square() / (variance.exp() + 0.1)).mean() for mean, variance, drawn in found
-        ]
-        return torch.stack(errors).sum()
-
     def _infogan(self, loss: Tensor, asked: Tensor) -> None:
         """Give Q, and the trunk that it shares, the gradient of the category term alone; then the generator
         all of it.
@@ -432,17 +398,14 @@ class MoCoGANTrainer:
     def state(self) -> dict[str, Any]:
         """Collect all that a resumed run needs."""
         modules = {name: module.state_dict() for name, module in self.parts.items()}
-        return modules | {name: getattr(self, name).state_dict() for name in self._optimizers()}
-
-    def _optimizers(self) -> list[str]:
-        return ["opt_g", "opt_d", *(["opt_code"] if "d_code" in self.parts else [])]
+        return modules | {name: getattr(self, name).state_dict() for name in ("opt_g", "opt_d")}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up a state of `state()`."""
         for name, module in self.parts.items():
             module.load_state_dict(state[name])
         o = self.o
-        for name in self._optimizers():
+        for name in ("opt_g", "opt_d"):
             optimizer = getattr(self, name)
             optimizer.load_state_dict(state[name])
             for (
@@ -465,8 +428,10 @@ class MoCoGANTrainer:
             batch = self.source.batch(np.random.default_rng([7, 7]), 4, o.length, o.references).to(
                 self.device
             )
-            means = self.q_content(batch.references)[0], self.q_motion(batch.video, batch.label)[0]
-            again = model(*means, times[:4], batch.label)
+            inferred, steps = self.q_content(batch.references)[0], self.q_motion(batch.video, batch.label)[0]
+            (noise, _), (start, _) = model.noise_of(inferred, steps[:, 0], batch.label)
+            steps = torch.cat([rearrange(start, "n d -> n 1 d"), steps[:, 1:]], 1)
+            again = model(noise, steps, times[:4], batch.label)
             sheets.append(rearrange(torch.stack([batch.video, again], 1), "n two t c h w -> (n two) t c h w"))
         sheet = rearrange(torch.cat(sheets), "n t c h w -> (n h) (t w) c").float().clamp(-1, 1)
         Image.fromarray(((sheet + 1) * 127.5).round().byte().cpu().numpy()).save(

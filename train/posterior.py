@@ -75,30 +75,6 @@ class MotionPosterior(nn.Module):
         return _moments(rows)
 
 
-class CodeDiscriminator(nn.Module):
-    """Tell inferred codes from codes of N(0, I), given the category: codes [n, d], label [n] -> logits [n].
-
-    As in adversarial autoencoders (Makhzani et al. 2016). Each code's own distance from N(0, I) does not keep
-    all codes together from leaving holes, which no clip has taught the generator to draw.
-    """
-
-    def __init__(self, code_dim: int, num_labels: int, width: int = 256) -> None:
-        super().__init__()
-        self.num_labels = num_labels
-        self.body = nn.Sequential(
-            nn.Linear(code_dim + num_labels, width),
-            nn.LeakyReLU(0.2),
-            nn.Linear(width, width),
-            nn.LeakyReLU(0.2),
-            nn.Linear(width, 1),
-        )
-
-    def forward(self, codes: Tensor, label: Tensor) -> Tensor:
-        with torch.autocast(codes.device.type, enabled=False):
-            which = F.one_hot(label, max(self.num_labels, 1))[:, : self.num_labels].to(codes.dtype)
-            return self.body(torch.cat([codes.float(), which], 1))[:, 0]
-
-
 def _moments(outputs: Tensor) -> tuple[Tensor, Tensor]:
     """Split a head's outputs; a narrow start (std 0.14) lets the signal through before the noise teaches to
     ignore it.

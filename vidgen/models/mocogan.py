@@ -40,9 +40,10 @@ class MoCoGANConfig:
     "both".
     head: how G_I ends: "transposed" (the paper: a transposed convolution to RGB) or "conv" (one more block,
     then a 3x3 convolution, which draws finer detail) or "palette" (the same block, whose convolution shares
-    each pixel out among `colours` colours that the content alone chooses: no motion can change them).
-    modulate: the latent also scales and shifts the channels at every resolution. clip_length: frames of a
-    training clip.
+    each pixel out among `colours` colours that the content alone chooses: no motion can change them; the
+    larger the `sharpness`, the sooner a pixel has one colour only).
+    modulate: the latent also scales and shifts the channels at every resolution. couplings: of the flows that
+    turn noise into z_C and h_0; 0 (the paper) takes the noise itself. clip_length: frames of a training clip.
     """
 
     size: int = 64
@@ -55,7 +56,9 @@ class MoCoGANConfig:
     base_width: int = 64
     head: str = "transposed"
     colours: int = 16
+    sharpness: float = 1.0
     modulate: bool = False
+    couplings: int = 0
     clip_length: int = 16
 
     def __post_init__(self) -> None:
@@ -72,8 +75,11 @@ class MoCoGANConfig:
         ):
             if getattr(self, name) < 1:
                 raise VidgenError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        if self.num_labels < 0:
-            raise VidgenError(f"num_labels is {self.num_labels}; it must not be negative.")
+        for name in ("num_labels", "couplings"):
+            if getattr(self, name) < 0:
+                raise VidgenError(f"{name} is {getattr(self, name)}; it must not be negative.")
+        if not self.sharpness > 0:
+            raise VidgenError(f"sharpness is {self.sharpness}; it must be above 0.")
         if self.category_input not in CATEGORY_INPUTS:
             raise VidgenError(
                 f"category_input is {self.category_input!r}; choose one of {', '.join(CATEGORY_INPUTS)}."
@@ -90,6 +96,73 @@ class MoCoGANConfig:
     def image_labels(self) -> int:
         """Count the category inputs of G_I."""
         return self.num_labels if self.category_input in ("generator", "both") else 0
+
+
+class Coupling(nn.Module):
+    """One affine coupling layer (RealNVP, Dinh et al., ICLR 2017, eq. 7): a random half of the dimensions is
+    scaled and shifted by functions of the rest, and of the category; it starts as the identity.
+    """
+
+    LARGEST = 2.0  # of the log scale
+
+    def __init__(self, dim: int, num_labels: int, index: int, width: int = 128) -> None:
+        super().__init__()
+        self.num_labels = num_labels
+        order = torch.randperm(dim, generator=torch.Generator().manual_seed(index // 2))
+        self.register_buffer("kept", (order % 2 == index % 2).float())  # two in turn keep opposite halves
+        self.body = nn.Sequential(
+            nn.Linear(dim + num_labels, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, 2 * dim),
+        )
+        nn.init.zeros_(self.body[-1].weight)
+        nn.init.zeros_(self.body[-1].bias)
+
+    def _scale_shift(self, x: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        seen = self.kept * x
+        if self.num_labels:
+            assert label is not None
+            seen = torch.cat([seen, F.one_hot(label, self.num_labels).to(x.dtype)], -1)
+        log_scale, shift = (self.body(seen) * (1 - torch.cat([self.kept] * 2))).chunk(2, -1)
+        return self.LARGEST * torch.tanh(log_scale / self.LARGEST), shift
+
+    def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
+        log_scale, shift = self._scale_shift(x, label)
+        return x * log_scale.exp() + shift
+
+    def inverse(self, y: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Undo `forward`; also give the log determinant of the inverse, [n]."""
+        log_scale, shift = self._scale_shift(y, label)  # the kept dimensions, which it reads, are the same
+        return (y - shift) * (-log_scale).exp(), -log_scale.sum(-1)
+
+
+class CodeFlow(nn.Module):
+    """Turn N(0, I) noise [n, d], given the category [n], into codes as real clips have them; invertible.
+
+    A learned prior (Chen et al., Variational Lossy Autoencoder, ICLR 2017): where the codes of real clips do
+    not fill N(0, I), noise would otherwise fall beside them, and no clip has taught G_I to draw that.
+    couplings 0 leaves the noise as it is.
+    """
+
+    def __init__(self, dim: int, num_labels: int, couplings: int) -> None:
+        super().__init__()
+        self.couplings = nn.ModuleList(Coupling(dim, num_labels, index) for index in range(couplings))
+
+    def forward(self, noise: Tensor, label: Tensor | None) -> Tensor:
+        code = noise
+        for coupling in self.couplings:
+            code = coupling(code, label)
+        return code
+
+    def inverse(self, code: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Give the noise behind a code, [n, d], and the log determinant of the inverse, [n]."""
+        total = code.new_zeros(len(code))
+        for coupling in reversed(self.couplings):
+            code, log_determinant = coupling.inverse(code, label)
+            total = total + log_determinant
+        return code, total
 
 
 class MotionPath(nn.Module):
@@ -141,7 +214,7 @@ class ImageGenerator(nn.Module):
             self.last = nn.Conv2d(widths[-1], outputs, 3, 1, 1)
         self.paint: nn.Module = Direct()
         if config.head == "palette":
-            self.paint = Palette(config.content_dim, config.colours, config.channels)
+            self.paint = Palette(config)
 
     def forward(self, latent: Tensor) -> Tensor:
         code = latent.flatten(1)  # n d
@@ -204,11 +277,12 @@ class Palette(nn.Module):
     colour each. The colours come from z_C, the code's first `content_dim` entries, through one hidden layer.
     """
 
-    def __init__(self, content_dim: int, colours: int, channels: int, width: int = 128) -> None:
+    def __init__(self, config: MoCoGANConfig, width: int = 128) -> None:
         super().__init__()
-        self.content_dim, self.channels = content_dim, channels
-        self.hidden = nn.Linear(content_dim, width)
-        self.colours = nn.Linear(width, colours * channels)
+        self.content_dim, self.channels = config.content_dim, config.channels
+        self.sharpness = config.sharpness  # the inverse temperature of the shares
+        self.hidden = nn.Linear(self.content_dim, width)
+        self.colours = nn.Linear(width, config.colours * self.channels)
         nn.init.normal_(self.colours.weight, 0, 1 / width**0.5)
         nn.init.normal_(self.colours.bias, 0, 1)  # colours that differ from the start find different uses
 
@@ -216,7 +290,7 @@ class Palette(nn.Module):
         colours = self.colours(F.relu(self.hidden(code[:, : self.content_dim])))
         colours = rearrange(torch.tanh(colours.float()), "n (k c) -> n k c", c=self.channels)
         with torch.autocast(x.device.type, enabled=False):  # a colour has more levels than bfloat16
-            mixed = rearrange(x.float().softmax(1), "n k h w -> n (h w) k") @ colours
+            mixed = rearrange((self.sharpness * x.float()).softmax(1), "n k h w -> n (h w) k") @ colours
         return rearrange(mixed, "n (h w) c -> n c h w", h=x.shape[2])
 
 
@@ -234,6 +308,8 @@ class MoCoGAN(nn.Module):
             config.num_labels,
         )
         self.motion_path = MotionPath(config.motion_dim, config.state_dim, config.motion_labels)
+        self.content_flow = CodeFlow(config.content_dim, 0, config.couplings)
+        self.start_flow = CodeFlow(config.motion_dim, config.motion_labels, config.couplings)
         self.image = ImageGenerator(config.content_dim + config.image_labels + config.state_dim, config)
         self.apply(_dcgan_init)
 
@@ -273,7 +349,18 @@ class MoCoGAN(nn.Module):
         return torch.lerp(rest.mean(1, keepdim=True), walked, scale)
 
     def _walk(self, motion: Tensor, label: Tensor | None) -> Tensor:
-        return self.motion_path(motion, label if self.config.motion_labels else None)
+        label = label if self.config.motion_labels else None
+        start = self.start_flow(motion[:, 0], None if label is None else label[:, 0])
+        return self.motion_path(torch.cat([rearrange(start, "n d -> n 1 d"), motion[:, 1:]], 1), label)
+
+    def noise_of(
+        self, content: Tensor, start: Tensor, label: Tensor | None
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Give the noise behind z_C [n, d_C] and behind h_0 [n, d_E] of category [n], each with the log
+        determinant [n] of the map from code to noise.
+        """
+        label = label if self.config.motion_labels else None
+        return self.content_flow.inverse(content, None), self.start_flow.inverse(start, label)
 
     def forward(
         self,
@@ -305,7 +392,7 @@ class MoCoGAN(nn.Module):
         """Give G_I's input for each frame, [z_C ; (z_A) ; z_M(k)]: [n, t, d]."""
         assert content.shape == (len(times), self.content_dim), (content.shape, self.content_dim)
         frames = times.shape[1]
-        parts = [repeat(content, "n d -> n t d", t=frames)]
+        parts = [repeat(self.content_flow(content, None), "n d -> n t d", t=frames)]
         if self.config.image_labels:
             assert label is not None
             per_frame = repeat(label, "n -> n t", t=frames) if label.ndim == 1 else label
@@ -317,8 +404,12 @@ class MoCoGAN(nn.Module):
         return FastImageGenerator(copy.deepcopy(self.image).eval()).eval()
 
     def content_weights(self) -> Tensor:
-        """Collect the weights through which the content enters: [d_C, outputs]."""
-        return self.image.content_weights(self.content_dim)
+        """Collect the weights through which the content enters, as they act on noise near 0: [d_C,
+        outputs].
+        """
+        near = torch.zeros(1, self.content_dim, device=next(self.parameters()).device)
+        jacobian = torch.autograd.functional.jacobian(lambda noise: self.content_flow(noise, None)[0], near)
+        return rearrange(jacobian, "z 1 d -> d z") @ self.image.content_weights(self.content_dim)
 
     def _check(self, motion: Tensor, times: Tensor, label: Tensor | None) -> None:
         assert motion.ndim == 3, motion.shape
