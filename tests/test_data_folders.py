@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from train.data.folders import open_clips
-from train.data.splits import content_id, held_out, selected
+from vidgen.data.folders import open_clips
+from vidgen.data.splits import content_id, held_out, selected
 from vidgen.errors import VidgenError
 from vidgen.video_io import write_clip
 

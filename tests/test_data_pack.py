@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from train import prepare
-from train.data.folders import ClipFolder, open_clips
-from train.data.pack import Pack, batches_per_second, pack
+from vidgen.data.folders import ClipFolder, open_clips
+from vidgen.data.pack import Pack, batches_per_second, pack
 from vidgen.errors import VidgenError
 
 LENGTHS = (5, 9, 7, 12)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from train.data.shapes import CATEGORIES, ShapeClips, main, statistics
+from vidgen.data.shapes import CATEGORIES, ShapeClips, main, statistics
 from vidgen.errors import VidgenError
 
 

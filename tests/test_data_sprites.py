@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.data import sprites
-from train.data.sprites import CELLS_PER_CHARACTER, SpriteClips
+from vidgen.data import sprites
+from vidgen.data.sprites import CELLS_PER_CHARACTER, SpriteClips
 from vidgen.errors import VidgenError
 
 COUNT = 3

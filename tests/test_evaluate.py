@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 from train import cards, evaluate, probes, readers
-from train.data.folders import open_clips
-from train.data.pack import pack
-from train.data.sprites import CELLS_PER_CHARACTER, SpriteClips
 from train.mocogan import PRESETS, parse
 from train.prepare import _parser
 from train.readers import SWAPS, open_reader, open_real
 from vidgen.checkpoint import save_model
+from vidgen.data.folders import open_clips
+from vidgen.data.pack import pack
+from vidgen.data.sprites import CELLS_PER_CHARACTER, SpriteClips
 from vidgen.metrics import scores
 from vidgen.metrics.features import load_judge
 from vidgen.models.mocogan import MoCoGAN, MoCoGANConfig

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from train.data.shapes import ShapeClips
+from vidgen.data.shapes import ShapeClips
 from vidgen.errors import VidgenError
 from vidgen.metrics import scores, shapes
 from vidgen.metrics.features import (

@@ -16,7 +16,6 @@ from PIL import Image
 from train.bench_recyclegan import LITERAL, measure
 from train.data.avatars import CHARACTERS
 from train.data.sources import to_video
-from train.data.splits import content_id
 from train.data.triplets import Triplets, open_triplets
 from train.prepare import _parser as prepare_parser
 from train.recyclegan import (
@@ -30,6 +29,7 @@ from train.recyclegan import (
     parse,
 )
 from vidgen.checkpoint import load_model, save_model
+from vidgen.data.splits import content_id
 from vidgen.errors import VidgenError
 from vidgen.models import build
 from vidgen.models.recyclegan import (

@@ -98,8 +98,8 @@ DATA = {
     ),
     "shapes": (
         "Discs and squares of random size and colour on black that cross the frame along random curves, "
-        "drawn by `train/data/shapes.py` after the description in the MoCoGAN paper. Training and test clips "
-        "come from separate seeds.",
+        "drawn by `vidgen/data/shapes.py` after the description in the MoCoGAN paper. Training and test "
+        "clips come from separate seeds.",
         "A toy, for measuring: one plain shape on black. It is of no other use, and of no harmful one that "
         "we know.",
     ),

@@ -21,11 +21,11 @@ from tqdm import tqdm
 
 from train import cards, cards_translation
 from train.data.avatars import CHARACTERS, RANGES, AvatarClips
-from train.data.pack import Pack
 from train.data.triplets import AVATARS
 from train.probes_avatars import LEAST_SHARE
 from train.readers import PROBES, read_frames
 from vidgen.catalogue import read_header
+from vidgen.data.pack import Pack
 from vidgen.errors import VidgenError
 from vidgen.metrics.features import Judge, load_judge
 from vidgen.metrics.flow import flow_cells, motion_courses

@@ -24,8 +24,8 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from train import command
-from train.data.folders import LAYOUTS, open_clips
-from train.data.pack import Pack, batches_per_second, pack
+from vidgen.data.folders import LAYOUTS, open_clips
+from vidgen.data.pack import Pack, batches_per_second, pack
 
 
 def main(argv: Sequence[str] | None = None) -> int:

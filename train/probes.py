@@ -28,8 +28,8 @@ from tqdm import tqdm
 from train import command, common
 from train.augment import translate
 from train.cards import write_whole
-from train.data.pack import Pack
-from train.data.sprites import SpriteClips
+from vidgen.data.pack import Pack
+from vidgen.data.sprites import SpriteClips
 from vidgen.errors import VidgenError
 from vidgen.metrics.features import FORMAT, Judge, JudgeConfig, load_judge, read_factors, to_video
 

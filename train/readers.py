@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from einops import reduce
 
-from train.data.pack import Pack
-from train.data.shapes import ShapeClips
 from train.data.sources import CROSSING
-from train.data.sprites import SpriteClips
+from vidgen.data.pack import Pack
+from vidgen.data.shapes import ShapeClips
+from vidgen.data.sprites import SpriteClips
 from vidgen.errors import VidgenError
 from vidgen.metrics import shapes
 from vidgen.metrics.features import Judge, clip_features, load_judge, read_factors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from train.data.folders import ClipFolder
+from vidgen.data.folders import ClipFolder
 from vidgen.errors import VidgenError
 from vidgen.faces import FaceTracker, crop
 from vidgen.video_io import open_clip

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from train.data.folders import open_clips
-from train.data.pack import Pack
-from train.data.pack import pack as make_pack
-from train.data.shapes import ShapeClips
-from train.data.sprites import SpriteClips
+from vidgen.data.folders import open_clips
+from vidgen.data.pack import Pack
+from vidgen.data.pack import pack as make_pack
+from vidgen.data.shapes import ShapeClips
+from vidgen.data.sprites import SpriteClips
 from vidgen.errors import VidgenError
 
 CROSSING = 32  # frames in which a shape crosses the picture, as in the authors' strips
@@ -135,7 +135,7 @@ class ShapeSource:
             "fps": 16.0 / self.stride,
             "clip_length": self.length,
             "licence": "MIT",
-            "credit": "Shapes: drawn by train/data/shapes.py.",
+            "credit": "Shapes: drawn by vidgen/data/shapes.py.",
         }
 
 

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from train.data.avatars import AvatarClips
 from train.data.faces import FaceFolder
-from train.data.folders import open_clips
-from train.data.pack import Pack
-from train.data.pack import pack as make_pack
 from train.data.sources import described, to_video
+from vidgen.data.folders import open_clips
+from vidgen.data.pack import Pack
+from vidgen.data.pack import pack as make_pack
 from vidgen.errors import VidgenError
 
 AVATARS = "avatars:"

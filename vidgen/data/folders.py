@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from train.data.splits import content_id, held_out, selected
-from train.data.strips import IMAGE_SUFFIXES, is_strip
+from vidgen.data.splits import content_id, held_out, selected
+from vidgen.data.strips import IMAGE_SUFFIXES, is_strip
 from vidgen.errors import VidgenError
 from vidgen.video_io import read_clip
 

@@ -8,7 +8,7 @@ pixels; a cubic leaves 0.70). Sizes there are 8, 10, 12 or 14 px and colours are
 and anti-aliased positions between pixels. A clip always spans the whole crossing: 32 frames move like the
 authors' strips, 16 frames like every second frame of them.
 
-`python -m train.data.shapes STRIPS` measures both (on the authors' 8,000 strips, every eighth):
+`python -m vidgen.data.shapes STRIPS` measures both (on the authors' 8,000 strips, every eighth):
 
                 strips     ours
     area mean   113.04   112.46   px of 64 x 64
@@ -204,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the figures of the authors' strips beside those of as many clips of ours."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if len(arguments) != 1 or not (files := sorted(Path(arguments[0]).rglob("*.png"))[::8]):
-        sys.stderr.write("usage: python -m train.data.shapes FOLDER (of the authors' shape strips, PNG)\n")
+        sys.stderr.write("usage: python -m vidgen.data.shapes FOLDER (of the authors' shape strips, PNG)\n")
         return 2
     theirs = statistics(np.stack([read_clip(file).frames for file in files]))
     ours = statistics(ShapeClips(len(files), length=32).batch(range(len(files))))

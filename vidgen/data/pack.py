@@ -16,9 +16,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from train.data.folders import ClipFolder
-from train.data.splits import held_out, selected
 from vidgen._clips.files import replacing, reported
+from vidgen.data.folders import ClipFolder
+from vidgen.data.splits import held_out, selected
 from vidgen.errors import VidgenError
 
 MAGIC = b"VIDGPACK"
