@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-from einops import rearrange
+import torch.nn.functional as F
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
 
@@ -46,3 +49,112 @@ class Modulation(nn.Module):
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         gain, shift = rearrange(self.affine(code), "n (two c) -> two n c 1 1", two=2)
         return torch.addcmul(shift.to(x.dtype), x, 1 + gain.to(x.dtype))
+
+
+def activate(x: Tensor) -> Tensor:
+    """Apply the leaky ReLU of StyleGAN2 (Karras et al., CVPR 2020): slope 0.2, times sqrt(2) to keep the
+    variance.
+    """
+    return F.leaky_relu(x, 0.2) * math.sqrt(2)
+
+
+def normalise(x: Tensor) -> Tensor:
+    """Scale each row, the last axis, to a mean square of 1."""
+    return x * (x.square().mean(-1, keepdim=True) + 1e-8).rsqrt()
+
+
+class EqualLinear(nn.Module):
+    """A linear layer that keeps its weights near N(0, 1) and scales them on use, so that Adam changes every
+    layer alike (equalised learning rate: Karras et al., ICLR 2018, section 4.1).
+
+    rate: multiplies the learning rate. start: of the biases.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, *, bias: bool = True, start: float = 0.0, rate: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.bias = nn.Parameter(torch.full((outputs,), start / rate)) if bias else None
+        self.gain, self.rate = rate / math.sqrt(inputs), rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.gain, None if self.bias is None else self.bias * self.rate)
+
+
+class EqualConv(nn.Module):
+    """A convolution with an equalised learning rate, in one dimension (unpadded) or two (padded).
+
+    down: halve the resolution, after the taps 1 3 3 1.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        dims: int = 2,
+        down: bool = False,
+        bias: bool = True,
+        rate: float = 1.0,
+    ) -> None:
+        super().__init__()
+        assert dims in (1, 2), dims
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, *[kernel] * dims) / rate)
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.gain, self.rate = rate / math.sqrt(inputs * kernel**dims), rate
+        self.kernel, self.dims, self.down = kernel, dims, down
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.weight * self.gain, None if self.bias is None else self.bias * self.rate
+        if self.dims == 1:
+            return F.conv1d(x, weight, bias)
+        if not self.down:
+            return F.conv2d(x, weight, bias, padding=self.kernel // 2)
+        if self.kernel == 1:  # only the pixels that are kept
+            return F.conv2d(smooth(x, 1, stride=2), weight, bias)
+        return F.conv2d(smooth(x, 2), weight, bias, stride=2)
+
+
+def smooth(x: Tensor, padding: int, stride: int = 1, gain: float = 1.0) -> Tensor:
+    """Filter each channel with the taps 1 3 3 1 both ways, over zeros beyond the edges: [n, c, h, w]."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device)
+    kernel = repeat(torch.outer(taps, taps) * (gain / 64), "h w -> c 1 h w", c=x.shape[1])
+    return F.conv2d(x, kernel, stride=stride, padding=padding, groups=x.shape[1])
+
+
+def double(x: Tensor) -> Tensor:
+    """Double the resolution of pictures [n, c, h, w] with the taps 1 3 3 1; the edges go on outside."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def convolve(x: Tensor, weight: Tensor, up: bool = False) -> Tensor:
+    """Convolve with padding: x [n, i, h, w], weight [o, i, k, k], or [n, o, i, k, k] for one to each sample.
+
+    up: to twice the resolution, a transposed convolution and then the taps 1 3 3 1 (StyleGAN2). Gives [n, o,
+    h, w] or [n, o, 2 h, 2 w].
+    """
+    n, _, h, w = x.shape
+    kernel = weight.shape[-1]
+    if up:  # as products of matrices: faster on a processor than any transposed convolution of PyTorch
+        taps = rearrange(weight, "... o i y x -> ... (o y x) i")
+        return smooth(F.fold(taps @ x.flatten(2), (2 * h + 1, 2 * w + 1), kernel, stride=2), 1, gain=4.0)
+    if weight.ndim == 4:
+        return F.conv2d(x, weight, padding=kernel // 2)
+    own = rearrange(weight, "n o i y x -> (n o) i y x")
+    out = F.conv2d(rearrange(x, "n i h w -> 1 (n i) h w"), own, padding=kernel // 2, groups=n)
+    return rearrange(out, "1 (n o) h w -> n o h w", n=n)
+
+
+def batch_deviation(x: Tensor, group: int = 4) -> Tensor:
+    """Append a channel that says how much the samples of a group differ (minibatch standard deviation,
+    Karras et al., ICLR 2018, section 3): [n, c, h, w] -> [n, c + 1, h, w].
+
+    The groups have at most `group` samples, as many as divide n.
+    """
+    n, _, h, w = x.shape
+    size = next(count for count in range(min(group, n), 0, -1) if n % count == 0)
+    groups = rearrange(x.float(), "(g m) c h w -> g m c h w", g=size)
+    deviation = (groups.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))  # m
+    return torch.cat([x, repeat(deviation.to(x.dtype), "m -> (g m) 1 h w", g=size, h=h, w=w)], 1)

@@ -28,10 +28,12 @@ from torch import nn
 
 from vidgen.errors import VidgenError
 from vidgen.models.mocogan import MoCoGAN, MoCoGANConfig
+from vidgen.models.mostganv import MoStGANV, MoStGANVConfig
 from vidgen.models.recyclegan import RecycleGAN, RecycleGANConfig
 
 FAMILIES: dict[str, tuple[type, type[nn.Module]]] = {
     "mocogan": (MoCoGANConfig, MoCoGAN),
+    "mostganv": (MoStGANVConfig, MoStGANV),
     "recyclegan": (RecycleGANConfig, RecycleGAN),
 }
 

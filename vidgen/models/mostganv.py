@@ -1,0 +1,454 @@
+"""MoStGAN-V: Video Generation with Temporal Motion Styles (Shen, Li, Elhoseiny, CVPR 2023, arXiv 2304.02777),
+on StyleGAN-V (Skorokhodov, Tulyakov, Elhoseiny, CVPR 2022, arXiv 2112.14683).
+
+A frame is drawn by a StyleGAN2 from a content style w, which is the clip's, and a motion code v(t), which is
+the moment's: time is continuous, and any frame of any clip can be asked for alone. In the layers of middle
+resolution, motion styles that stand for v(t) change the weights too. The discriminator sees a few frames and
+how far apart they are.
+
+Letters in shapes: n clips, t frames, m frames of any clips, l motion knots, d dims, c h w the frame.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor, nn
+
+from vidgen.errors import VidgenError
+from vidgen.layers import EqualConv, EqualLinear, activate, batch_deviation, double, normalise
+from vidgen.models.contract import check_codes
+from vidgen.models.mostatt import StyledConv, ToColour, diversity_loss
+from vidgen.models.motion import MotionEncoder, MotionStyles
+from vidgen.timecodes import DistanceFeatures
+
+ORDERS = ("content", "motion")
+CONCAT_SIZE = 16  # resolution at which the discriminator puts the frames of a clip together
+
+
+@dataclass(frozen=True)
+class MoStGANVConfig:
+    """Describe a MoStGAN-V generator; the defaults are the paper's for 256 px.
+
+    size: any power of two from 16 on. base_width: channels at full size, doubled at every halving of the
+    size, up to max_width.
+    content_dim: z. style_dim: w. motion_dim: the noise codes, of which there is one every `motion_distance`
+    frames. motion_kernel: of the two convolutions along them. code_dim: v(t), even; its periods go from
+    shortest_period (0: motion_distance) to longest_period frames.
+    motion_styles: their number, K; 0 is StyleGAN-V. motion_style_dim, motion_hidden: dimensions of a motion
+    style and of the layer before. style_rank: of the patterns of weights. order: whether filters attend to
+    the patterns after the content style ("content", the paper) or before ("motion"). attention_from,
+    attention_to: resolutions of the layers that follow the motion styles.
+    label_dim: of a category's embedding. clip_length: frames of a training clip.
+    """
+
+    size: int = 256
+    channels: int = 3
+    content_dim: int = 512
+    style_dim: int = 512
+    motion_dim: int = 512
+    code_dim: int = 512
+    motion_distance: int = 16
+    motion_kernel: int = 11
+    shortest_period: float = 0.0
+    longest_period: float = 1024.0
+    motion_styles: int = 8
+    motion_style_dim: int = 128
+    motion_hidden: int = 512
+    style_rank: int = 1
+    order: str = "content"
+    attention_from: int = 16
+    attention_to: int = 128
+    num_labels: int = 0
+    label_dim: int = 512
+    mapping_layers: int = 2
+    base_width: int = 64
+    max_width: int = 512
+    clip_length: int = 16
+
+    def __post_init__(self) -> None:
+        if self.size < 16 or self.size & (self.size - 1):
+            raise VidgenError(f"The frame size is {self.size}; choose a power of two from 16 on, such as 64.")
+        for name in (
+            "channels",
+            "content_dim",
+            "style_dim",
+            "motion_dim",
+            "code_dim",
+            "motion_distance",
+            "motion_kernel",
+            "motion_style_dim",
+            "motion_hidden",
+            "style_rank",
+            "label_dim",
+            "mapping_layers",
+            "base_width",
+            "max_width",
+            "clip_length",
+        ):
+            if getattr(self, name) < 1:
+                raise VidgenError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        for name in ("motion_styles", "num_labels", "shortest_period", "attention_from", "attention_to"):
+            if not getattr(self, name) >= 0:
+                raise VidgenError(f"{name} is {getattr(self, name)}; it must not be negative.")
+        if self.code_dim % 2:
+            raise VidgenError(f"code_dim is {self.code_dim}; it must be even.")
+        if not self.shortest <= self.longest_period < math.inf:
+            raise VidgenError(
+                f"longest_period is {self.longest_period}; it must be finite and at least {self.shortest:g}."
+            )
+        if self.order not in ORDERS:
+            raise VidgenError(f"order is {self.order!r}; choose one of {', '.join(ORDERS)}.")
+
+    @property
+    def shortest(self) -> float:
+        """Give the shortest period of v(t), in frames."""
+        return self.shortest_period or float(self.motion_distance)
+
+    def width(self, resolution: int) -> int:
+        """Count the channels at a resolution."""
+        return min(self.base_width * self.size // resolution, self.max_width)
+
+
+class Mapping(nn.Module):
+    """Turn z, normalised, and the category into the content style w (StyleGAN2): content [n, d], label [n] or
+    None -> [n, style_dim].
+    """
+
+    RATE = 0.01  # of the learning rate
+
+    def __init__(self, config: MoStGANVConfig) -> None:
+        super().__init__()
+        self.labels = nn.Embedding(config.num_labels, config.label_dim) if config.num_labels else None
+        dims = [config.content_dim + (config.label_dim if config.num_labels else 0)]
+        dims += [config.style_dim] * config.mapping_layers
+        pairs = zip(dims, dims[1:], strict=False)
+        self.layers = nn.ModuleList(EqualLinear(a, b, rate=self.RATE) for a, b in pairs)
+
+    def forward(self, content: Tensor, label: Tensor | None) -> Tensor:
+        x = normalise(content)
+        if self.labels is not None:
+            assert label is not None
+            x = torch.cat([x, normalise(self.labels(label))], -1)
+        for layer in self.layers:
+            x = activate(layer(x))
+        return x
+
+
+class Synthesis(nn.Module):
+    """Draw frames from points [w ; v(t)]: [m, style_dim + code_dim, 1, 1] -> [m, c, size, size].
+
+    From a learned 4x4 constant and v(t), through a convolution at 4 px and two at each doubling; the colours
+    of all resolutions are added up.
+    """
+
+    def __init__(self, config: MoStGANVConfig) -> None:
+        super().__init__()
+        self.style_dim = config.style_dim
+        self.constant = nn.Parameter(torch.randn(config.width(4), 4, 4))
+        self.styles: nn.Module | None = None
+        if config.motion_styles:
+            dims = config.style_dim + config.code_dim, config.motion_styles
+            self.styles = MotionStyles(*dims, config.motion_hidden, config.motion_style_dim)
+        self.convs, self.colours = nn.ModuleList(), nn.ModuleList()
+        size, inputs = 4, config.width(4) + config.code_dim
+        while size <= config.size:
+            width, motion = config.width(size), None
+            if config.motion_styles and config.attention_from <= size <= config.attention_to:
+                motion = config.motion_style_dim, config.style_rank
+            kind = {"motion": motion, "order": config.order}
+            if size > 4:
+                self.convs.append(StyledConv(inputs, width, config.style_dim, up=True, **kind))
+                inputs = width
+            self.convs.append(StyledConv(inputs, width, config.style_dim, **kind))
+            self.colours.append(ToColour(width, config.channels, config.style_dim))
+            size, inputs = 2 * size, width
+
+    def forward(self, points: Tensor, diversity: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """Draw frames; with `diversity`, give also the diversity loss of the motion styles, mean over
+        layers.
+        """
+        point = points.flatten(1)
+        style, code = point.split([self.style_dim, point.shape[1] - self.style_dim], 1)
+        with torch.autocast(points.device.type, enabled=False):
+            motion = self.styles(point) if self.styles is not None else None
+        x = torch.cat(
+            [
+                repeat(self.constant, "c h w -> m c h w", m=len(point)),
+                repeat(code.to(self.constant.dtype), "m d -> m d h w", h=4, w=4),
+            ],
+            1,
+        )
+        picture, losses = None, []
+        colours = iter(self.colours)
+        for index, conv in enumerate(self.convs):
+            x, scores = conv(x, style, motion)
+            if scores is not None:
+                losses.append(scores)
+            if index % 2 == 0:  # the last of its resolution
+                own = next(colours)(x, style)
+                picture = own if picture is None else double(picture) + own
+        if not diversity:
+            return picture
+        loss = (
+            torch.stack([diversity_loss(scores) for scores in losses]).mean() if losses else x.new_zeros(())
+        )
+        return picture, loss
+
+    def style_weights(self) -> Tensor:
+        """Collect the weights through which w enters the layers: [style_dim, outputs]."""
+        layers = [*self.convs, *self.colours]
+        return torch.cat([layer.affine.weight.T * layer.affine.gain for layer in layers], 1)
+
+
+class MoStGANV(nn.Module):
+    """The generator: content, motion, times and category in, video out. Frames are independent given the
+    codes.
+    """
+
+    TRACKING = 0.002  # share of a batch in the running mean of w
+
+    def __init__(self, config: MoStGANVConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.content_dim, self.motion_dim, self.num_labels = (
+            config.content_dim,
+            config.motion_dim,
+            config.num_labels,
+        )
+        self.mapping = Mapping(config)
+        self.motion = MotionEncoder(
+            config.motion_dim,
+            config.code_dim,
+            config.motion_distance,
+            config.motion_kernel,
+            config.shortest,
+            config.longest_period,
+            config.num_labels,
+            config.label_dim,
+        )
+        self.image = Synthesis(config)
+        self.register_buffer("style_mean", torch.zeros(config.style_dim))
+
+    def motion_length(self, last_time: float) -> int:
+        """Count the knots that a clip up to `last_time` (frames) needs, at least a training clip's."""
+        return self.motion.knots(max(last_time, self.config.clip_length - 1))
+
+    def style(self, content: Tensor, label: Tensor | None = None) -> Tensor:
+        """Give the content style w: content [n, d], label [n] or None -> [n, style_dim]."""
+        return self.mapping(content, label)
+
+    @torch.no_grad()
+    def track(self, style: Tensor) -> None:
+        """Move the running mean of w towards a batch's, w [n, style_dim]: truncation draws styles to it."""
+        self.style_mean.lerp_(style.detach().float().mean(0), self.TRACKING)
+
+    def path(
+        self,
+        motion: Tensor,
+        times: Tensor,
+        label: Tensor | None = None,
+        strength: Tensor | float = 1.0,
+        smoothness: Tensor | float = 0.0,
+    ) -> Tensor:
+        """Give the motion code v of each time.
+
+        motion [n, l, d], times [n, t] in frames (fractional, any order), label [n] or [n, t] -> [n, t,
+        code_dim]. strength [n] or one number: scales v about its mean over the first training length; 0
+        stands still, 1 is as trained. smoothness [n] or one number, 0 to 1: averages v over that share of a
+        training length before each time. A frame of another category reads the path that its category makes
+        of the same noise.
+        """
+        check_codes(self, motion, times, label)
+        length, clip, category, of_frame = self.config.clip_length, *self._pairs(times, label)
+        reach = length * torch.as_tensor(smoothness, dtype=times.dtype, device=times.device).expand(
+            len(times)
+        )
+        moved = self.motion.smoothed(motion[clip], times[clip], category, reach[clip])
+        walked = _own_rows(moved, of_frame)
+        if isinstance(strength, float) and strength == 1.0:
+            return walked
+        # The pose to scale about must not depend on how long the clip is: the first category's, throughout.
+        begin = repeat(torch.arange(length, device=times.device).to(times.dtype), "t -> n t", n=len(times))
+        first = (
+            None if category is None else category[of_frame.gather(1, times.argmin(1, keepdim=True))[:, 0]]
+        )
+        rest = self.motion(motion, begin, first).mean(1, keepdim=True)
+        scale = torch.as_tensor(strength, dtype=walked.dtype, device=walked.device).reshape(-1, 1, 1)
+        return torch.lerp(rest, walked, scale)
+
+    def latents(
+        self,
+        content: Tensor,
+        motion: Tensor,
+        times: Tensor,
+        label: Tensor | None = None,
+        strength: Tensor | float = 1.0,
+        smoothness: Tensor | float = 0.0,
+        truncation: Tensor | float = 1.0,
+        moves: Tensor | None = None,
+    ) -> Tensor:
+        """Give the point that each frame is drawn from, [w ; v(t)]: [n, t, style_dim + code_dim].
+
+        truncation [n] or one number: draws w to its mean (StyleGAN, Karras et al., CVPR 2019); 0 gives the
+        mean itself. moves [n, style_dim] or None: added to w after that.
+        """
+        assert content.shape == (len(times), self.content_dim), (content.shape, self.content_dim)
+        path = self.path(motion, times, label, strength, smoothness)
+        clip, category, of_frame = self._pairs(times, label)
+        share = torch.as_tensor(truncation, dtype=content.dtype, device=content.device).reshape(-1, 1)
+        style = torch.lerp(
+            self.style_mean, self.style(content[clip], category), share.expand(len(times), 1)[clip]
+        )
+        if moves is not None:
+            style = style + moves[clip]
+        return torch.cat([style[of_frame], path], -1)
+
+    def forward(
+        self,
+        content: Tensor,
+        motion: Tensor,
+        times: Tensor,
+        label: Tensor | None = None,
+        strength: Tensor | float = 1.0,
+        smoothness: Tensor | float = 0.0,
+        truncation: Tensor | float = 1.0,
+    ) -> Tensor:
+        """Render clips: content [n, d], motion [n, l, d], times [n, t], label [n] or [n, t] -> [n, t, c, h,
+        w], kept within -1 to 1 (`image` itself is not: training needs the gradient beyond).
+        """
+        with torch.autocast(content.device.type, enabled=False):  # phases of many turns need all their digits
+            latent = self.latents(content, motion, times, label, strength, smoothness, truncation)
+        frames = self.image(rearrange(latent, "n t d -> (n t) d 1 1")).clamp(-1, 1)
+        return rearrange(frames, "(n t) c h w -> n t c h w", n=len(content))
+
+    def folded(self) -> Synthesis:
+        """Copy the image network for rendering."""
+        return copy.deepcopy(self.image).eval()
+
+    def content_weights(self) -> Tensor:
+        """Collect the weights through which w enters the image network, where `moves` are added: [style_dim,
+        outputs].
+        """
+        return self.image.style_weights()
+
+    def _pairs(self, times: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
+        """List the pairs of a clip and a category that occur: the clip of each, [p], its category, [p] or
+        None, and the pair of each frame, [n, t].
+        """
+        clip = torch.arange(len(times), device=times.device)
+        of_frame = repeat(clip, "n -> n t", t=times.shape[1])
+        if label is None or not self.num_labels:
+            return clip, None, of_frame
+        if label.ndim == 1:
+            return clip, label, of_frame
+        number, of_frame = torch.unique(of_frame * self.num_labels + label, return_inverse=True)
+        return number // self.num_labels, number % self.num_labels, of_frame
+
+
+def _own_rows(values: Tensor, pair: Tensor) -> Tensor:
+    """Read each frame off its own pair: values [p, t, d], pair [n, t] -> [n, t, d]."""
+    return values[pair, torch.arange(values.shape[1], device=values.device)]
+
+
+class DiscriminatorBlock(nn.Module):
+    """Halve the resolution of features, with a shortcut (StyleGAN2): [m, i, h, w] -> [m, o, h / 2, w / 2]."""
+
+    def __init__(self, inputs: int, width: int, outputs: int) -> None:
+        super().__init__()
+        self.first = EqualConv(inputs, width, 3)
+        self.second = EqualConv(width, outputs, 3, down=True)
+        self.shortcut = EqualConv(inputs, outputs, 1, down=True, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (activate(self.second(activate(self.first(x)))) + self.shortcut(x)) / math.sqrt(2)
+
+
+class Discriminator(nn.Module):
+    """Judge a few frames of a clip, knowing how far apart they are (StyleGAN-V, section 3.3).
+
+    Frames pass one by one down to 16 px; there, those of a clip are put together on the channel axis.
+    differences: of each frame and the next (the first follows the last) join as further frames: the motion
+    consistency of MoStGAN-V, section 3.4. base_width, max_width: as of the generator. longest: distance of
+    neighbours that is told apart from longer ones, in frames.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        channels: int = 3,
+        frames: int = 3,
+        base_width: int = 64,
+        max_width: int = 512,
+        num_labels: int = 0,
+        differences: bool = True,
+        longest: int = 32,
+        embedding_dim: int = 256,
+    ) -> None:
+        super().__init__()
+        self.frames, self.differences = frames, differences
+        widths = {}
+        resolution = size
+        while resolution >= 4:
+            widths[resolution] = min(base_width * size // resolution, max_width)
+            resolution //= 2
+        together = min(CONCAT_SIZE, size)
+        apart = max(widths[together] // 2, 1)  # channels of each frame where they are put together
+        seen = 2 * frames if differences else frames
+        self.colours = EqualConv(channels, widths[size] if size > together else apart, 1)
+        self.alone, self.joint = nn.ModuleList(), nn.ModuleList()
+        resolution = size
+        while resolution > 4:
+            width, below = widths[resolution], widths[resolution // 2]
+            if resolution > together:
+                outputs = apart if resolution // 2 == together else below
+                self.alone.append(DiscriminatorBlock(width, width, outputs))
+            else:
+                inputs = seen * apart if resolution == together else width
+                self.joint.append(DiscriminatorBlock(inputs, width, below))
+            resolution //= 2
+        self.last = EqualConv(widths[4] + 1, widths[4], 3)
+        self.dense = EqualLinear(widths[4] * 16, widths[4])
+        self.head = EqualLinear(widths[4], embedding_dim)
+        self.distances = DistanceFeatures(longest)
+        self.labels = nn.Embedding(num_labels, embedding_dim) if num_labels else None
+        told = 1 + (frames - 1) * self.distances.dim + (embedding_dim if num_labels else 0)
+        self.condition = nn.ModuleList(
+            [EqualLinear(told, embedding_dim), EqualLinear(embedding_dim, embedding_dim)]
+        )
+
+    def forward(self, video: Tensor, times: Tensor, label: Tensor | None = None) -> Tensor:
+        """Judge clips: video [n, t, c, h, w], times [n, t] ascending, in frames, label [n] or None -> logits
+        [n].
+        """
+        assert video.shape[1] == times.shape[1] == self.frames, (video.shape, times.shape, self.frames)
+        n = len(video)
+        if self.differences:
+            video = torch.cat([video, video - video.roll(-1, 1)], 1)
+        x = activate(self.colours(rearrange(video, "n t c h w -> (n t) c h w")))
+        for block in self.alone:
+            x = block(x)
+        x = rearrange(x, "(n t) c h w -> n (t c) h w", n=n)
+        for block in self.joint:
+            x = block(x)
+        x = activate(self.last(batch_deviation(x)))
+        features = self.head(activate(self.dense(x.flatten(1)))).float()
+        with torch.autocast(video.device.type, enabled=False):
+            told = self._told(times.float(), label)
+            return (features * told).sum(1) / math.sqrt(features.shape[1])
+
+    def _told(self, times: Tensor, label: Tensor | None) -> Tensor:
+        """Embed what the judgement depends on, distances and category: [n, d]."""
+        parts = [torch.ones_like(times[:, :1]), self.distances(times)]
+        if self.labels is not None:
+            assert label is not None
+            parts.append(self.labels(label))
+        x = torch.cat(parts, 1)
+        for layer in self.condition:
+            x = activate(layer(x))
+        return normalise(x)
