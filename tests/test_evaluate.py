@@ -11,14 +11,18 @@ import pytest
 import torch
 from PIL import Image
 
-from train import cards, evaluate, probes, readers
+from train import cards, evaluate, probes
 from train.mocogan import PRESETS, parse
 from train.prepare import _parser
-from train.readers import SWAPS, open_reader, open_real
 from vidgen.checkpoint import save_model
 from vidgen.data.folders import open_clips
 from vidgen.data.pack import pack
 from vidgen.data.sprites import CELLS_PER_CHARACTER, SpriteClips
+from vidgen.evaluation import real
+from vidgen.evaluation.generators import made
+from vidgen.evaluation.measures import Part, Swap, measured
+from vidgen.evaluation.readers import open_reader
+from vidgen.evaluation.real import SWAPS, open_real
 from vidgen.metrics import scores
 from vidgen.metrics.features import load_judge
 from vidgen.models.mocogan import MoCoGAN, MoCoGANConfig
@@ -83,7 +87,7 @@ class MadeUpSprites(SpriteClips):
 @pytest.fixture
 def sprites(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "SpriteClips", MadeUpSprites)
-    monkeypatch.setattr(readers, "SpriteClips", MadeUpSprites)
+    monkeypatch.setattr(real, "SpriteClips", MadeUpSprites)
 
 
 class TestProbes:
@@ -204,15 +208,15 @@ class TestEvaluate:
 
     @pytest.mark.parametrize("size", [32, 128])
     def test_real_shapes_are_drawn_at_any_size(self, tmp_path: Path, size: int) -> None:
-        real = open_real("shapes", None, tmp_path, 4, 1, size)
+        shapes = open_real("shapes", None, tmp_path, 4, 1, size)
         rng = np.random.default_rng(0)
         drawn = [
-            real.train(rng, 2),
-            real.test(rng, 2),
-            *real.swaps(rng, 2).values(),
-            real.labelled(rng, 2)[0],
+            shapes.train(rng, 2),
+            shapes.test(rng, 2),
+            *shapes.swaps(rng, 2).values(),
+            shapes.labelled(rng, 2)[0],
         ]
-        assert {clips.shape for clips in drawn} == {(2, 4, size, size, 3)}
+        assert {chosen.clips().shape for chosen in drawn} == {(2, 4, size, size, 3)}
 
     @pytest.mark.parametrize(
         ("data", "given", "how"),
@@ -242,22 +246,25 @@ class TestEvaluate:
             def render_many(self, recipes: list[Recipe]) -> np.ndarray:
                 return np.array([(r.content_seed, r.motion_seed, r.category) for r in recipes])
 
-        made = evaluate.swap_set(Recorder(), Recipe(), 50, 9, np.random.default_rng(0))
-        base = made.clips["base"]
-        assert (made.asked == base[:, 2]).all()
-        same = {name: (made.clips[name] == base).mean(0) for name in SWAPS}
+        parts = list(made(Recorder(), Recipe(), 50, 9, np.random.default_rng(0), part=20))
+        assert [len(part.base) for part in parts] == [20, 20, 10]
+        clips = {name: np.concatenate([part.clips[name] for part in parts]) for name in SWAPS}
+        base = clips["base"]
+        assert (np.concatenate([part.asked for part in parts]) == base[:, 2]).all()
+        same = {name: (clips[name] == base).mean(0) for name in SWAPS}
         assert same["motion"][0] == same["content"][1] == same["content"][2] == 1
         assert same["motion"][1] == same["content"][0] == 0
         assert (same["other"] < 0.3).all()
 
     def test_real_shapes_swap_without_error(self, tmp_path: Path) -> None:
-        reader, real = open_reader("shapes"), open_real("shapes", None, tmp_path, 16, 1)
-        clips = real.swaps(np.random.default_rng(0), 40)
-        found = evaluate.swap_errors(clips, reader)
+        reader, shapes = open_reader("shapes"), open_real("shapes", None, tmp_path, 16, 1)
+        clips = {name: c.clips() for name, c in shapes.swaps(np.random.default_rng(0), 40).items()}
+        found = measured([Part(clips, reader=reader)], [Swap(reader)])[0]
         assert found["Swap error of content"] < 0.05
         assert found["Swap error of motion"] < 0.1
         independent = {**clips, "motion": clips["other"], "content": clips["other"]}
-        assert evaluate.swap_errors(independent, reader)["Swap error of motion"] == pytest.approx(1)
+        moved = measured([Part(independent, reader=reader)], [Swap(reader)])[0]
+        assert moved["Swap error of motion"] == pytest.approx(1)
         assert scores.diversity(clips["base"]) > 10
 
     def test_readme_marks_must_be_there(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,9 @@ import torch
 from train import cards, evaluate_translation, probes_avatars
 from train.data.avatars import FACTORS, RANGES, AvatarClips
 from train.evaluate_translation import measure, open_inputs
-from train.readers import read_frames
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError
+from vidgen.evaluation.readers import read_frames
 from vidgen.metrics.features import load_judge
 from vidgen.metrics.flow import flow_cells, motion_courses
 from vidgen.metrics.translation import correlation, estimate, frame_error, motion_agreement

@@ -15,10 +15,10 @@ from PIL import Image
 
 from train import common
 from train.mocogan import PRESETS, Options
-from train.readers import Reader
 from vidgen._clips.files import replacing, reported
 from vidgen.catalogue import TRANSLATORS, ModelInfo, read_header
 from vidgen.errors import VidgenError
+from vidgen.evaluation.readers import Reader
 from vidgen.recipe import Recipe
 from vidgen.session import Session
 from vidgen.video_io import filmstrip

@@ -23,10 +23,10 @@ from train import cards, cards_translation
 from train.data.avatars import CHARACTERS, RANGES, AvatarClips
 from train.data.triplets import AVATARS
 from train.probes_avatars import LEAST_SHARE
-from train.readers import PROBES, read_frames
 from vidgen.catalogue import read_header
 from vidgen.data.pack import Pack
 from vidgen.errors import VidgenError
+from vidgen.evaluation.readers import PROBES, read_frames
 from vidgen.metrics.features import Judge, load_judge
 from vidgen.metrics.flow import flow_cells, motion_courses
 from vidgen.metrics.scores import flicker

@@ -29,8 +29,8 @@ from train.data.avatars import (
     random_motion,
     to_bytes,
 )
-from train.readers import read_frames
 from vidgen.errors import VidgenError
+from vidgen.evaluation.readers import read_frames
 from vidgen.metrics.features import Judge, JudgeConfig, load_judge
 from vidgen.metrics.translation import estimate, motion_agreement
 

@@ -18,11 +18,9 @@ from torch import Tensor
 from vidgen.data.folders import open_clips
 from vidgen.data.pack import Pack
 from vidgen.data.pack import pack as make_pack
-from vidgen.data.shapes import ShapeClips
+from vidgen.data.shapes import CROSSING, ShapeClips
 from vidgen.data.sprites import SpriteClips
 from vidgen.errors import VidgenError
-
-CROSSING = 32  # frames in which a shape crosses the picture, as in the authors' strips
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,7 @@ class Source(Protocol):
 
     name: str
     categories: list[str]
+    mirrors: bool  # whether a mirrored clip is one of the same category
 
     def batch(self, rng: np.random.Generator, n: int, length: int, references: int) -> Batch:
         """Draw n clips of `length` frames with `references` single frames of each one's subject."""
@@ -72,7 +71,7 @@ def to_video(frames: np.ndarray, size: int | None = None) -> Tensor:
 class SpriteSource:
     """LPC characters; the references show the same character in other categories."""
 
-    name = "sprites"
+    name, mirrors = "sprites", False
 
     def __init__(
         self, root: str | Path, cache: Path, length: int, size: int = 64, stride: int = 1, count: int = 1500
@@ -105,7 +104,7 @@ class SpriteSource:
 class ShapeSource:
     """Shapes that cross the frame and come back; the references show the same shape on other paths."""
 
-    name = "shapes"
+    name, mirrors = "shapes", True
 
     def __init__(self, size: int, length: int, stride: int = 1, count: int = 20_000) -> None:
         self.clips, self.length, self.stride = ShapeClips(count, size, CROSSING), length, stride
@@ -150,6 +149,7 @@ class PackSource:
     def __init__(self, pack: Pack, length: int, stride: int, about: dict[str, Any]) -> None:
         self.pack, self.length, self.stride, self.name = pack, length, stride, pack.path.stem
         self.categories, self._about = pack.categories, about
+        self.mirrors = not pack.categories or bool(about.get("mirrored_pairs"))
         shortest, need = int(pack.lengths.min()), (length - 1) * stride + 1
         if shortest < need:
             name = pack.names[int(pack.lengths.argmin())]

@@ -94,11 +94,17 @@ class Pack:
             )
         indices = rng.integers(len(self), size=n)
         starts = rng.integers(self.lengths[indices] - span + 1)
-        clips = np.empty((n, length, self.size, self.size, 3), dtype=np.uint8)
+        return self.windows(indices, starts, length, stride), self.labels[indices]
+
+    def windows(self, indices: np.ndarray, starts: np.ndarray, length: int, stride: int = 1) -> np.ndarray:
+        """Return a window of each of some clips, of which each is long enough: uint8 [n, t, h, w, c]."""
+        span = (length - 1) * stride + 1
+        assert (starts >= 0).all() and (starts + span <= self.lengths[indices]).all(), (starts, span)
+        clips = np.empty((len(indices), length, self.size, self.size, 3), dtype=np.uint8)
         for row, (index, start) in enumerate(zip(indices, starts, strict=True)):
             first = self._starts[index] + start
             clips[row] = self._frames[first : first + span : stride]
-        return clips, self.labels[indices]
+        return clips
 
 
 def pack(

@@ -38,6 +38,7 @@ SPLITS = {"train": 0, "test": 1}
 SIZE_RANGE = (7 / 64, 15 / 64)  # mean and spread of the authors' 8, 10, 12, 14 px
 MARGIN = 1 / 64  # the authors' shapes start and end one pixel off the edge
 DARKEST = 32  # the brightest channel is at least this, so that no shape is lost in the black
+CROSSING = 32  # frames in which a shape crosses the picture, as in the authors' strips
 DRAWS = 14  # uniform numbers behind one clip
 
 

@@ -126,6 +126,22 @@ def read_factors(judge: Judge, clips: np.ndarray) -> dict[str, np.ndarray]:
 
 
 @torch.inference_mode()
+def frame_content(judge: Judge, clips: np.ndarray) -> np.ndarray:
+    """Describe what is in each frame by itself, for the content distance: float32 [n, t, d].
+
+    The probabilities of the classes that are content, of one factor after the other, and its values.
+    """
+    n = len(clips)
+    frames = rearrange(clips, "n t h w c -> (n t) 1 h w c")
+    parts = []
+    for video in _chunks(frames):
+        found, heads = judge(video), judge.config.heads
+        shares = [found[x].softmax(1) if x in heads else found[x][:, 0] for x in judge.config.content]
+        parts.append(torch.cat(shares, 1))
+    return rearrange(torch.cat(parts).numpy(), "(n t) d -> n t d", n=n)
+
+
+@torch.inference_mode()
 def clip_features(judge: Judge, clips: np.ndarray) -> np.ndarray:
     """Describe clips uint8 [n, t, h, w, c] for the Frechet distance: float32 [n, d]."""
     return torch.cat([judge.features(video) for video in _chunks(clips)]).numpy()

@@ -14,27 +14,53 @@ import numpy as np
 CHUNK = 64  # clips compared at a time, to bound the memory
 
 
-def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
+class Gaussian:
+    """Mean and covariance of features, [n, d], that come some rows at a time; memory does not grow with n.
+
+    Of the covariance a root is kept, as the triangle of a QR of all rows about their mean, with the row that
+    moves the mean (Chan, Golub & LeVeque 1983). Float64; no feature is squared, so that a singular covariance
+    loses no digits.
+    """
+
+    def __init__(self, features: np.ndarray | None = None) -> None:
+        self.count, self.mean, self.rows = 0, np.zeros(0), np.zeros((0, 0))
+        if features is not None:
+            self.add(features)
+
+    def add(self, features: np.ndarray) -> None:
+        """Take more rows, [n, d]."""
+        assert features.ndim == 2 and len(features), features.shape
+        features = features.astype(np.float64)
+        if not self.count:
+            self.mean, self.rows = np.zeros(features.shape[1]), np.zeros((0, features.shape[1]))
+        assert features.shape[1] == len(self.mean), (features.shape, self.mean.shape)
+        n, total = len(features), self.count + len(features)
+        gap = features.mean(0) - self.mean
+        moved = gap * np.sqrt(self.count * n / total)
+        rows = np.concatenate([self.rows, features - features.mean(0), moved[None]])
+        self.rows = np.linalg.qr(rows, mode="r") if len(rows) > len(gap) else rows
+        self.mean, self.count = self.mean + gap * n / total, total
+
+    def root(self, ddof: int = 1) -> np.ndarray:
+        """Give a root [d, r] of the covariance, which is the mean over n - ddof rows."""
+        return self.rows.T / np.sqrt(self.count - ddof)
+
+
+def frechet_distance(first: np.ndarray | Gaussian, second: np.ndarray | Gaussian, ddof: int = 1) -> float:
     """Measure |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) between two sets of features, [n, d] and [m, d].
 
-    Float64; exact for singular covariances too, so n may be smaller than d. At least two rows each.
+    Float64; exact for singular covariances too, so n may be smaller than d. At least two rows each. ddof: 1
+    for the unbiased covariance, 0 for that of the published FVD.
     """
-    assert first.ndim == second.ndim == 2 and first.shape[1] == second.shape[1], (first.shape, second.shape)
-    assert min(len(first), len(second)) > 1, "a covariance needs at least two rows"
-    (mean1, root1), (mean2, root2) = _gaussian(first), _gaussian(second)
+    first, second = (x if isinstance(x, Gaussian) else Gaussian(x) for x in (first, second))
+    assert len(first.mean) == len(second.mean), (first.mean.shape, second.mean.shape)
+    assert min(first.count, second.count) > 1, "a covariance needs at least two rows"
+    root1, root2 = first.root(ddof), second.root(ddof)
     # tr (S1 S2)^(1/2) is the nuclear norm of R1' R2 where S = R R': no square root of a small eigenvalue is
     # taken.
     cross = np.linalg.svd(root1.T @ root2, compute_uv=False).sum()
-    distance = np.sum((mean1 - mean2) ** 2) + np.sum(root1**2) + np.sum(root2**2) - 2 * cross
+    distance = np.sum((first.mean - second.mean) ** 2) + np.sum(root1**2) + np.sum(root2**2) - 2 * cross
     return float(max(distance, 0.0))
-
-
-def _gaussian(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean [d] and a root [d, r] of the covariance, r the smaller of n and d."""
-    features = features.astype(np.float64)
-    centred = (features - features.mean(0)) / np.sqrt(len(features) - 1)
-    root = centred.T if len(features) <= features.shape[1] else np.linalg.qr(centred, mode="r").T
-    return features.mean(0), root
 
 
 def average_content_distance(features: np.ndarray) -> float:
@@ -71,11 +97,13 @@ def swap_error(
     never differs between independent clips says nothing and is left out; without any that says something it
     is NaN.
     """
-    shares = {}
-    for name in base:
-        spread = factor_distance(base[name], other[name])
-        if spread > 0:
-            shares[name] = factor_distance(base[name], changed[name]) / spread
+    moved = {name: factor_distance(base[name], changed[name]) for name in base}
+    return swap_shares(moved, {name: factor_distance(base[name], other[name]) for name in base})
+
+
+def swap_shares(moved: Mapping[str, float], spread: Mapping[str, float]) -> dict[str, float]:
+    """Set how far each factor moved against its spread between independent clips, as `swap_error` does."""
+    shares = {name: moved[name] / spread[name] for name in moved if spread[name] > 0}
     return {**shares, "mean": float(np.mean(list(shares.values()))) if shares else float("nan")}
 
 
@@ -105,6 +133,24 @@ def diversity(clips: np.ndarray) -> float:
 def nearest_distance(clips: np.ndarray, known: np.ndarray) -> float:
     """Measure the mean distance from each clip to the nearest known one: near 0 when the generator copies."""
     return float(distances(clips, known).min(1).mean())
+
+
+class Nearest:
+    """The nearest of known clips, which come some at a time, to each of `clips`, uint8 [n, t, h, w, c].
+
+    distance [n], levels; found: those known clips, as `clips`.
+    """
+
+    def __init__(self, clips: np.ndarray) -> None:
+        self.clips, self.found = clips, np.zeros_like(clips)
+        self.distance = np.full(len(clips), np.inf)
+
+    def add(self, known: np.ndarray) -> None:
+        """Compare with more known clips."""
+        table = distances(self.clips, known)
+        best = table.argmin(1)
+        nearer = table.min(1) < self.distance
+        self.distance[nearer], self.found[nearer] = table.min(1)[nearer], known[best[nearer]]
 
 
 def motion_energy(clip: np.ndarray) -> float:

@@ -1,0 +1,1 @@
+"""Measure models against real clips: `generators` and `translators`, and what both stand on."""
