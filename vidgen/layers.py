@@ -9,6 +9,9 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+SLOPE, GAIN = 0.2, math.sqrt(2)  # of `activate`
+LARGEST_BAND = 64  # pixels up to which, on a processor, band matrices filter faster than a convolution
+
 
 class InstanceNoise(nn.Module):
     """Add N(0, sigma^2) to the input while training (Sonderby et al. 2017); sigma 0 adds nothing."""
@@ -55,7 +58,7 @@ def activate(x: Tensor) -> Tensor:
     """Apply the leaky ReLU of StyleGAN2 (Karras et al., CVPR 2020): slope 0.2, times sqrt(2) to keep the
     variance.
     """
-    return F.leaky_relu(x, 0.2) * math.sqrt(2)
+    return F.leaky_relu(x, SLOPE) * GAIN
 
 
 def normalise(x: Tensor) -> Tensor:
@@ -85,7 +88,8 @@ class EqualLinear(nn.Module):
 class EqualConv(nn.Module):
     """A convolution with an equalised learning rate, in one dimension (unpadded) or two (padded).
 
-    down: halve the resolution, after the taps 1 3 3 1.
+    down: halve the resolution, after the taps 1 3 3 1. active: then `activate`, whose factor goes into the
+    weights.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class EqualConv(nn.Module):
         *,
         dims: int = 2,
         down: bool = False,
+        active: bool = True,
         bias: bool = True,
         rate: float = 1.0,
     ) -> None:
@@ -103,11 +108,15 @@ class EqualConv(nn.Module):
         assert dims in (1, 2), dims
         self.weight = nn.Parameter(torch.randn(outputs, inputs, *[kernel] * dims) / rate)
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
-        self.gain, self.rate = rate / math.sqrt(inputs * kernel**dims), rate
-        self.kernel, self.dims, self.down = kernel, dims, down
+        after = GAIN if active else 1.0
+        self.gain, self.rate = after * rate / math.sqrt(inputs * kernel**dims), after * rate
+        self.kernel, self.dims, self.down, self.active = kernel, dims, down, active
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.weight * self.gain, None if self.bias is None else self.bias * self.rate
+        x = self._convolve(x, self.weight * self.gain, None if self.bias is None else self.bias * self.rate)
+        return F.leaky_relu(x, SLOPE) if self.active else x
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.dims == 1:
             return F.conv1d(x, weight, bias)
         if not self.down:
@@ -119,9 +128,19 @@ class EqualConv(nn.Module):
 
 def smooth(x: Tensor, padding: int, stride: int = 1, gain: float = 1.0) -> Tensor:
     """Filter each channel with the taps 1 3 3 1 both ways, over zeros beyond the edges: [n, c, h, w]."""
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device)
-    kernel = repeat(torch.outer(taps, taps) * (gain / 64), "h w -> c 1 h w", c=x.shape[1])
-    return F.conv2d(x, kernel, stride=stride, padding=padding, groups=x.shape[1])
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device) * (math.sqrt(gain) / 8)
+    n, c, h, w = x.shape
+    if x.device.type == "cpu" and max(h, w) > LARGEST_BAND:
+        kernel = repeat(torch.outer(taps, taps), "h w -> c 1 h w", c=c)
+        return F.conv2d(x, kernel, stride=stride, padding=padding, groups=c)
+    # As products with band matrices: a second derivative of a grouped convolution goes channel by channel.
+    rows, columns = (
+        F.conv1d(
+            torch.eye(size, dtype=x.dtype, device=x.device)[:, None], taps[None, None], None, stride, padding
+        )
+        for size in (h, w)
+    )
+    return rows[:, 0].mT @ (x @ columns[:, 0])
 
 
 def double(x: Tensor) -> Tensor:

@@ -362,10 +362,10 @@ class DiscriminatorBlock(nn.Module):
         super().__init__()
         self.first = EqualConv(inputs, width, 3)
         self.second = EqualConv(width, outputs, 3, down=True)
-        self.shortcut = EqualConv(inputs, outputs, 1, down=True, bias=False)
+        self.shortcut = EqualConv(inputs, outputs, 1, down=True, active=False, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (activate(self.second(activate(self.first(x)))) + self.shortcut(x)) / math.sqrt(2)
+        return (self.second(self.first(x)) + self.shortcut(x)) / math.sqrt(2)
 
 
 class Discriminator(nn.Module):
@@ -430,13 +430,13 @@ class Discriminator(nn.Module):
         n = len(video)
         if self.differences:
             video = torch.cat([video, video - video.roll(-1, 1)], 1)
-        x = activate(self.colours(rearrange(video, "n t c h w -> (n t) c h w")))
+        x = self.colours(rearrange(video, "n t c h w -> (n t) c h w"))
         for block in self.alone:
             x = block(x)
         x = rearrange(x, "(n t) c h w -> n (t c) h w", n=n)
         for block in self.joint:
             x = block(x)
-        x = activate(self.last(batch_deviation(x)))
+        x = self.last(batch_deviation(x))
         features = self.head(activate(self.dense(x.flatten(1)))).float()
         with torch.autocast(video.device.type, enabled=False):
             told = self._told(times.float(), label)

@@ -58,8 +58,8 @@ class MotionEncoder(nn.Module):
         if self.labels is not None:
             assert label is not None
             noise = torch.cat([noise, repeat(self.labels(label), "n d -> n l d", l=span)], -1)
-        codes = activate(self.first(rearrange(noise, "n l d -> n d l")))
-        codes = rearrange(activate(self.second(codes)), "n d l -> n l d")
+        codes = self.first(rearrange(noise, "n l d -> n d l"))
+        codes = rearrange(self.second(codes), "n d l -> n l d")
         return self.encoding(codes, times, first)
 
     def smoothed(self, motion: Tensor, times: Tensor, label: Tensor | None, reach: Tensor) -> Tensor:
