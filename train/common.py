@@ -139,6 +139,11 @@ def _resume(
     return saved["step"], saved["seconds"], changes
 
 
+def rise(index: int, first: int, last: int) -> float:
+    """Go from 0 at step `first` to 1 at step `last`."""
+    return min(max((index - first) / max(last - first, 1), 0.0), 1.0)
+
+
 def _watch(means: dict[str, float], index: int) -> None:
     for name, value in means.items():
         if not math.isfinite(value):

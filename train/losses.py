@@ -21,6 +21,14 @@ def generator_loss(fake: Tensor, kind: str) -> Tensor:
     return -fake.mean() if kind == "hinge" else F.softplus(-fake).mean()
 
 
+def gradient_penalty(logits: Tensor, seen: Tensor) -> Tensor:
+    """R1 (Mescheder et al., ICML 2018): the squared norm of the gradient of logits [n] by what they were
+    given for, seen [n, ...], mean over n.
+    """
+    (slope,) = torch.autograd.grad(logits.sum(), seen, create_graph=True)
+    return slope.square().flatten(1).sum(1).mean()
+
+
 def category_loss(logits: Tensor, label: Tensor) -> Tensor:
     """Cross-entropy of Q(category | clip) (InfoGAN, Chen et al. 2016): logits [n, classes], label [n]."""
     return F.cross_entropy(logits, label)

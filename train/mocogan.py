@@ -247,8 +247,8 @@ class MoCoGANTrainer:
     def kl_weights(self, index: int) -> dict[str, float]:
         """Give the weights of the inferred codes' distances from N(0, I) at step `index`."""
         o = self.o
-        weight = o.kl * _rise(index, o.kl_start, o.kl_full)
-        steps = 1 + (o.innovation - 1) * _rise(index, o.kl_full, o.innovation_full)
+        weight = o.kl * common.rise(index, o.kl_start, o.kl_full)
+        steps = 1 + (o.innovation - 1) * common.rise(index, o.kl_full, o.innovation_full)
         return {"kl_content": weight, "kl_start": weight, "kl_steps": weight * steps}
 
     def step(self, index: int) -> dict[str, float]:
@@ -439,11 +439,6 @@ class MoCoGANTrainer:
         )
 
 
-def _rise(index: int, first: int, last: int) -> float:
-    """Go from 0 at step `first` to 1 at step `last`."""
-    return min(max((index - first) / max(last - first, 1), 0.0), 1.0)
-
-
 def discriminators(options: Options, labels: int) -> tuple[Discriminator, Discriminator]:
     """Build D_I and D_V."""
     o, conditional = options, labels if options.conditional else 0
@@ -506,6 +501,7 @@ def export(
     }
     found = {"categories": [f"category {number + 1}" for number in range(trainer.o.categories)]}
     about = trainer.source.about() | (found if trainer.o.categories else {})
+    about["title"] = f"MoCoGAN on {about['title']}"
     save_model(path, settled(trainer, batches), {**about, "card": card})
 
 

@@ -1,6 +1,6 @@
 """Inference networks q(content | frames) and q(motion | clip), used only in training.
 
-They tie MoCoGAN's codes to real clips, as in VAE-GAN (Larsen et al., ICML 2016): the generator also redraws
+They tie the codes to real clips, as in VAE-GAN (Larsen et al., ICML 2016): the generator also redraws
 real clips from their inferred codes. The content network sees single frames of the same subject, where the
 data has them in *other* categories, so that nothing of the motion can hide in the content code.
 """
@@ -45,22 +45,21 @@ class ContentPosterior(nn.Module):
         return _moments(self.head(torch.cat([merged, *strongest], 1) if self.pooled else merged))
 
 
-class MotionPosterior(nn.Module):
-    """q(h_0, eps | clip, category): clip [n, t, c, h, w], label [n] -> mean and log variance, [n, t + 1,
-    d_E] each.
+class ClipReader(nn.Module):
+    """Read clips both ways in time: clip [n, t, c, h, w], label [n] -> what was seen in each frame [n, t,
+    128], and with what comes before and after it [n, t, 256].
     """
 
-    def __init__(self, size: int, channels: int, motion_dim: int, num_labels: int, width: int = 32) -> None:
+    def __init__(self, size: int, channels: int, num_labels: int, width: int = 32) -> None:
         super().__init__()
         self.num_labels, self.side = num_labels, min(size, 32)
         widths = [channels, width, 2 * width, 4 * width]
         self.body = nn.Sequential(*(_down(a, b) for a, b in zip(widths, widths[1:], strict=False)))
         self.squeeze = nn.Sequential(nn.Linear(widths[-1] * (self.side // 8) ** 2, 128), nn.LeakyReLU(0.2))
         self.gru = nn.GRU(128 + num_labels, 128, batch_first=True, bidirectional=True)
-        self.start = nn.Linear(256, 2 * motion_dim)
-        self.steps = nn.Linear(256 + 128, 2 * motion_dim)
 
-    def forward(self, clip: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+    def read(self, clip: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Give what was seen, and the same in its context."""
         small = F.adaptive_avg_pool2d(rearrange(clip, "n t c h w -> (n t) c h w"), self.side)
         seen = rearrange(self.squeeze(self.body(small).flatten(1)), "(n t) d -> n t d", n=len(clip)).float()
         features = seen
@@ -68,10 +67,51 @@ class MotionPosterior(nn.Module):
             assert label is not None
             which = F.one_hot(label, self.num_labels).float()
             features = torch.cat([seen, which[:, None].expand(-1, seen.shape[1], -1)], -1)
-        hidden, _ = self.gru(features)
+        return seen, self.gru(features)[0]
+
+
+class MotionPosterior(ClipReader):
+    """q(h_0, eps | clip, category) of MoCoGAN: mean and log variance, [n, t + 1, d_E] each."""
+
+    def __init__(self, size: int, channels: int, motion_dim: int, num_labels: int, width: int = 32) -> None:
+        super().__init__(size, channels, num_labels, width)
+        self.start = nn.Linear(256, 2 * motion_dim)
+        self.steps = nn.Linear(256 + 128, 2 * motion_dim)
+
+    def forward(self, clip: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        seen, hidden = self.read(clip, label)
         rows = torch.cat(
             [self.start(hidden.mean(1, keepdim=True)), self.steps(torch.cat([hidden, seen], -1))], 1
         )
+        return _moments(rows)
+
+
+class KnotPosterior(ClipReader):
+    """q(u | clip, category) of MoStGAN-V: mean and log variance of all knots that a clip touches, [n, l, d]
+    each.
+
+    clocks: periods, in frames, of the waves that tell at what time the clip begins: the positional encoding
+    depends on the time itself, so the same movement needs other knots at another time.
+    """
+
+    def __init__(
+        self, size: int, channels: int, knots: int, motion_dim: int, num_labels: int, clocks: Tensor
+    ) -> None:
+        super().__init__(size, channels, num_labels)
+        self.knots = knots
+        self.register_buffer("clocks", 2 * torch.pi / clocks)
+        self.head = nn.Sequential(
+            nn.Linear(3 * 256 + 2 * len(clocks), 256),
+            nn.LeakyReLU(0.2),
+            nn.Linear(256, 2 * knots * motion_dim),
+        )
+
+    def forward(self, clip: Tensor, start: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Infer: clip [n, t, c, h, w], start [n], the time of its first frame, label [n]."""
+        _, hidden = self.read(clip, label)
+        turned = start[:, None] * self.clocks
+        found = [hidden.mean(1), hidden[:, 0], hidden[:, -1], turned.sin(), turned.cos()]
+        rows = rearrange(self.head(torch.cat(found, 1)), "n (l d) -> n l d", l=self.knots)
         return _moments(rows)
 
 

@@ -90,7 +90,7 @@ class SpriteSource:
     def about(self) -> dict[str, Any]:
         """Describe the data."""
         return {
-            "title": "MoCoGAN on LPC sprites",
+            "title": "LPC sprites",
             "data": "sprites",
             "categories": self.categories,
             "category_axes": self.clips.category_axes,
@@ -128,7 +128,7 @@ class ShapeSource:
     def about(self) -> dict[str, Any]:
         """Describe the data."""
         return {
-            "title": "MoCoGAN on moving shapes",
+            "title": "moving shapes",
             "data": "shapes",
             "categories": self.categories,
             "fps": 16.0 / self.stride,

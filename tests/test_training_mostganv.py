@@ -1,0 +1,241 @@
+"""MoStGAN-V's trainer, its augmentation and its inference network, on tiny data."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from train import losses
+from train.augment import AdaptiveAugment, mirror
+from train.data.sources import ShapeSource
+from train.mostganv import PRESETS, MoStGANVTrainer, Options, main
+from train.posterior import KnotPosterior
+from vidgen.checkpoint import load_model
+from vidgen.errors import VidgenError
+
+TINY = {
+    "size": 16,
+    "length": 9,
+    "longest": 4,
+    "batch": 3,
+    "content_dim": 6,
+    "style_dim": 8,
+    "motion_dim": 4,
+    "code_dim": 8,
+    "motion_distance": 4,
+    "motion_kernel": 2,
+    "motion_styles": 2,
+    "motion_style_dim": 4,
+    "motion_hidden": 8,
+    "label_dim": 4,
+    "base_width": 4,
+    "max_width": 8,
+    "longest_period": 16.0,
+    "shortest_period": 4.0,
+    "d_base_width": 4,
+    "d_max_width": 8,
+    "reach": 8,
+    "bfloat16": False,
+}
+
+
+@pytest.fixture(scope="module")
+def source() -> ShapeSource:
+    return ShapeSource(16, 9, count=8)
+
+
+def trainer(source: ShapeSource, preset: str = "small", **changes: object) -> MoStGANVTrainer:
+    return MoStGANVTrainer(Options(**{**PRESETS[preset], "warm_up": 0, **TINY, **changes}), source)
+
+
+def weights(module: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_a_step_moves_every_weight(source: ShapeSource, preset: str, bfloat16: bool) -> None:
+    t = trainer(source, preset, bfloat16=bfloat16, redraw_reach=4, motion_styles=3, diversity=0.1)
+    t.set_rates(0, 100)
+    networks = {name: part for name, part in t.parts.items() if name != "augment"}
+    before = {name: weights(part) for name, part in networks.items()}
+    first, second = t.step(0), t.step(1)
+    assert all(math.isfinite(value) for value in [*first.values(), *second.values()])
+    assert "r1" in first
+    assert "r1" not in second
+    for name, part in networks.items():
+        assert not torch.equal(before[name], weights(part)), name
+    still = [name for name, value in t.g.named_parameters() if value.grad is None]
+    assert not still
+    assert t.g.style_mean.abs().max() > 0
+
+
+def test_warm_up_leaves_the_discriminator_alone(source: ShapeSource) -> None:
+    t = trainer(source, warm_up=1)
+    before = weights(t.d)
+    assert "d" not in t.step(0)
+    assert torch.equal(before, weights(t.d))
+    assert "d" in t.step(1)
+    assert not torch.equal(before, weights(t.d))
+
+
+def test_the_generator_step_leaves_the_discriminator(source: ShapeSource) -> None:
+    t = trainer(source)
+    batch = source.batch(np.random.default_rng(0), 3, 9, 3)
+    before = weights(t.d)
+    t.update_g(t.generate(batch, True), True, 0.0)
+    assert torch.equal(before, weights(t.d))
+    assert all(p.requires_grad for p in t.d.parameters())
+
+
+def test_rates_follow_the_schedule(source: ShapeSource) -> None:
+    t = trainer(source, warm_up=10, decay=0.5, lr=0.002, lr_warm=0.004, lr_q=0.001)
+    rates = []
+    for index in (0, 10, 75):
+        t.set_rates(index, 100)
+        rates.append([group["lr"] for group in (*t.opt_g.param_groups, *t.opt_d.param_groups)])
+    lazy = 16 / 17
+    assert rates[0] == pytest.approx([0.004, 0.001, 0.002 * lazy])
+    assert rates[1] == pytest.approx([0.002, 0.001, 0.002 * lazy])
+    assert rates[2] == pytest.approx([0.001, 0.0005, 0.001 * lazy])
+    assert t.opt_d.param_groups[0]["betas"] == pytest.approx((0.0, 0.99**lazy))
+
+
+def test_redrawing_learns_one_clip(source: ShapeSource) -> None:
+    """Codes inferred from real clips must reach the pictures: the error falls."""
+    t = trainer(source, warm_up=99, kl=0.0, base_width=8, max_width=16, style_dim=16, lr_warm=0.01)
+    t.set_rates(0, 100)
+    torch.manual_seed(0)
+    log = [t.step(index)["redraw"] for index in range(60)]
+    assert sum(log[-10:]) < 0.6 * sum(log[:10])
+
+
+def test_knots_stand_where_the_clip_begins(source: ShapeSource) -> None:
+    t = trainer(source, redraw_reach=8)
+    knots = torch.randn(3, t.knots, 4)
+    placed = t._placed(knots, torch.tensor([0, 1, 2]))
+    assert placed.shape == (3, t.g.motion_length(9 - 1 + 8), 4)
+    for index in range(3):
+        assert torch.equal(placed[index, index : index + t.knots], knots[index])
+    times = 8 + torch.arange(9.0)[None]
+    moved = placed.clone()
+    moved[2, :2] = 1.0  # before the first that the clip touches
+    assert torch.equal(
+        t.g.path(placed[2:], times, torch.tensor([0])), t.g.path(moved[2:], times, torch.tensor([0]))
+    )
+
+
+def run(out: Path, *extra: str) -> int:
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+    line = ["--data=shapes", "--out", str(out), "--threads=1", "--warm-up=1", "--device=cpu"]
+    return main([*line, *options, *extra])
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--steps=4", "--save-every=2", "--augment-images=3", "--augment=0.01", "--r1-every=2"]
+    assert run(tmp_path / "whole", *words) == 0
+    real_step = MoStGANVTrainer.step
+
+    def broken(self: MoStGANVTrainer, index: int) -> dict[str, float]:
+        if index == 3:
+            raise KeyboardInterrupt
+        return real_step(self, index)
+
+    monkeypatch.setattr(MoStGANVTrainer, "step", broken)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", *words)
+    monkeypatch.undo()
+    assert run(tmp_path / "cut", *words) == 0
+    whole, cut = (load_model(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
+    for name, value in whole[0].state_dict().items():
+        assert torch.equal(value, cut[0].state_dict()[name]), name
+    assert (tmp_path / "cut" / "samples-000004.png").exists()
+    assert whole[1]["title"] == "MoStGAN-V on moving shapes"
+    assert whole[1]["card"]["options"]["motion_styles"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch": 0}, "at least 1"),
+        ({"kl": -1.0}, "negative"),
+        ({"frames": 99}, "9 frames"),
+        ({"longest": 16}, "8 apart"),
+        ({"augment": 1.0}, "below 1"),
+        ({"motion_styles": 0, "diversity": 0.1}, "diversity 0"),
+        ({"order": "both"}, "content"),
+    ],
+)
+def test_options_are_checked(source: ShapeSource, options: dict, message: str) -> None:
+    with pytest.raises(VidgenError, match=message):
+        trainer(source, **options)
+
+
+def test_mirrored_clips_of_another_category_are_refused(source: ShapeSource) -> None:
+    assert trainer(source, flips=True).o.flips
+    turned = ShapeSource(16, 9, count=8)
+    turned.mirrors = False
+    with pytest.raises(VidgenError, match="flips false"):
+        trainer(turned, flips=True)
+
+
+def test_the_gradient_penalty_by_hand() -> None:
+    seen = torch.tensor([[1.0, 2.0], [3.0, -1.0]], requires_grad=True)
+    slope = torch.tensor([2.0, -1.0], requires_grad=True)
+    penalty = losses.gradient_penalty((seen.square() @ slope), seen)
+    each = [(4 * 1) ** 2 + (2 * 2) ** 2, (4 * 3) ** 2 + (2 * 1) ** 2]
+    assert penalty.item() == pytest.approx(sum(each) / 2)
+    penalty.backward()
+    assert slope.grad is not None
+
+
+def test_augmentation_is_the_same_on_all_frames_and_on_differences() -> None:
+    torch.manual_seed(0)
+    augment = AdaptiveAugment(0.6, 100)
+    augment.chance.fill_(0.8)
+    video = torch.rand(6, 1, 3, 16, 16).expand(-1, 3, -1, -1, -1).clone().requires_grad_()
+    changed = augment(video)
+    assert changed.shape == video.shape
+    torch.testing.assert_close(changed, changed[:, :1].expand_as(changed))
+    assert (changed - video).abs().flatten(1).amax(1).gt(0.01).sum() >= 4
+    changed.sum().backward()
+    assert torch.isfinite(video.grad).all()
+    assert video.grad.abs().sum() > 0
+
+
+def test_augmentation_without_a_chance_changes_nothing() -> None:
+    video = torch.rand(2, 3, 3, 8, 8)
+    assert torch.equal(AdaptiveAugment(0.6, 100)(video), video)
+
+
+def test_the_chance_follows_the_logits() -> None:
+    augment = AdaptiveAugment(0.6, 100)
+    for _ in range(20):
+        augment.adapt(torch.ones(5))
+    sure = float(augment.chance)
+    assert 0 < sure <= AdaptiveAugment.LARGEST
+    for _ in range(200):
+        augment.adapt(torch.ones(5))
+    assert float(augment.chance) == pytest.approx(AdaptiveAugment.LARGEST)
+    for _ in range(200):
+        augment.adapt(torch.tensor([1.0, -1.0]))
+    assert float(augment.chance) == 0
+
+
+def test_mirroring_picks_clips() -> None:
+    video = torch.rand(2, 3, 3, 4, 4)
+    mirrored = mirror(video, torch.tensor([True, False]))
+    assert torch.equal(mirrored[0], video[0].flip(-1))
+    assert torch.equal(mirrored[1], video[1])
+
+
+def test_knot_posterior_hears_the_start() -> None:
+    posterior = KnotPosterior(16, 3, 5, 4, 2, torch.tensor([8.0, 16.0]))
+    clip, label = torch.rand(2, 9, 3, 16, 16), torch.tensor([0, 1])
+    mean, log_variance = posterior(clip, torch.zeros(2), label)
+    assert mean.shape == log_variance.shape == (2, 5, 4)
+    assert not torch.equal(mean, posterior(clip, torch.full((2,), 3.0), label)[0])

@@ -1,0 +1,457 @@
+"""Train MoStGAN-V: `python -m train.mostganv --preset small --data PATH --out DIR`. The same command again
+resumes.
+
+--data: a clone of the LPC sprite repository, the word `shapes` (our generator), a pack of train.prepare, or a
+folder of strips or videos. `paper` is the paper's recipe (Shen et al., CVPR 2023, on StyleGAN-V): a few
+frames of each clip, the logistic loss with R1, adaptive augmentation. `small` is for a laptop's processor: 64
+px, narrow networks, and codes that inference networks tie to real clips (train/posterior.py), which first
+learn alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange, repeat
+from PIL import Image
+from torch import Tensor
+
+from train import command, common, losses
+from train.augment import AdaptiveAugment, mirror
+from train.data.sources import Batch, Source, open_source
+from train.ema import EMA
+from train.posterior import ContentPosterior, KnotPosterior, draw
+from vidgen.checkpoint import save_model
+from vidgen.errors import VidgenError
+from vidgen.models.mostganv import Discriminator, MoStGANV, MoStGANVConfig
+from vidgen.timecodes import sample_times
+
+LOGISTIC = "bce"  # the non-saturating logistic loss, as train/losses.py calls it
+ROWS = 10  # of generated clips on a sheet
+
+
+@dataclass(frozen=True)
+class Options:
+    """Hold a training recipe; the defaults are the paper's, `PRESETS` has the other."""
+
+    # generator
+    size: int = 256
+    length: int = 33  # frames of a real clip
+    content_dim: int = 512
+    style_dim: int = 512
+    motion_dim: int = 512
+    code_dim: int = 512
+    motion_distance: int = 16
+    motion_kernel: int = 11
+    motion_styles: int = 8
+    style_rank: int = 1
+    motion_style_dim: int = 128
+    motion_hidden: int = 512
+    order: str = "content"
+    label_dim: int = 512
+    base_width: int = 64
+    max_width: int = 512
+    longest_period: float = 1024.0
+    shortest_period: float = 16.0
+    # discriminator
+    frames: int = 3
+    longest: int = 32  # from the first of these frames to the last, at most
+    differences: bool = True
+    d_base_width: int = 64
+    d_max_width: int = 512
+    reach: int = 992  # frames into a generated clip at which those frames begin, at most
+    # optimisation
+    batch: int = 64
+    lr: float = 0.0025
+    beta1: float = 0.0
+    beta2: float = 0.99
+    r1: float = 10.0  # gamma
+    r1_every: int = 16
+    augment: float = 0.6  # the mean sign of logits on real clips that augmentation aims at; 0 turns it off
+    augment_images: int = 500_000
+    flips: bool = True  # mirror half of the real clips
+    diversity: float = 0.0  # weight of the motion diversity loss
+    ema_images: int = 20_000  # clips after which half of the average is new
+    stride: int = 1  # of real frames, where the source has more than it shows
+    bfloat16: bool = False
+    decay: float = 0.0  # share of the run, at its end, over which the learning rates fall to zero
+    # inference networks; redraw 0 turns them off
+    redraw: float = 0.0  # weight of the error of redrawn real clips
+    redraw_frames: int = 4
+    references: int = 3  # frames from which the content is inferred
+    redraw_reach: int = 0  # frames into a clip at which a real clip is redrawn, at most
+    lr_q: float = 1e-3
+    kl: float = 0.0  # weight of the inferred codes' distance from N(0, I), in nats
+    kl_start: int = 300  # steps without it: a price from the start would silence the motion
+    kl_full: int = 1000
+    warm_up: int = 0  # steps with the redrawing alone, before the discriminator joins
+    lr_warm: float = 0.0025
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what a slip of the keyboard could spoil; the networks check their own sizes."""
+        for name in (
+            "length",
+            "frames",
+            "longest",
+            "batch",
+            "stride",
+            "r1_every",
+            "augment_images",
+            "ema_images",
+            "redraw_frames",
+            "references",
+        ):
+            if getattr(self, name) < 1:
+                raise VidgenError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        for name in (
+            "seed",
+            "reach",
+            "redraw_reach",
+            "warm_up",
+            "decay",
+            "redraw",
+            "kl",
+            "r1",
+            "diversity",
+            "augment",
+        ):
+            if getattr(self, name) < 0:
+                raise VidgenError(f"{name} is {getattr(self, name)}; it must not be negative.")
+        for name in ("frames", "redraw_frames"):
+            if getattr(self, name) > self.length:
+                raise VidgenError(f"{name} is {getattr(self, name)}; a clip has {self.length} frames.")
+        if self.longest >= self.length:
+            raise VidgenError(
+                f"longest is {self.longest}; the frames of a clip of {self.length} are {self.length - 1} "
+                "apart at most."
+            )
+        if self.augment >= 1:
+            raise VidgenError(f"augment is {self.augment}; choose a mean sign below 1, such as 0.6.")
+        if self.diversity and not self.motion_styles:
+            raise VidgenError("diversity is about motion styles: take some, or add --diversity 0.")
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "small": {
+        "size": 64,
+        "length": 16,
+        "content_dim": 64,
+        "style_dim": 128,
+        "motion_dim": 16,
+        "code_dim": 64,
+        "motion_distance": 16,
+        "motion_kernel": 3,
+        "motion_styles": 4,
+        "motion_style_dim": 64,
+        "motion_hidden": 128,
+        "label_dim": 32,
+        "base_width": 32,
+        "max_width": 128,
+        "longest_period": 32.0,
+        "shortest_period": 4.0,
+        "longest": 8,
+        "d_base_width": 32,
+        "d_max_width": 128,
+        "reach": 64,
+        "batch": 8,
+        "r1": 1.0,
+        "augment_images": 100_000,
+        "flips": False,
+        "ema_images": 5000,
+        "bfloat16": True,
+        "decay": 0.2,
+        "redraw": 40.0,
+        "kl": 0.01,
+        "kl_start": 700,
+        "kl_full": 3000,
+        "warm_up": 4000,
+    },
+}
+
+
+class MoStGANVTrainer:
+    """One method per part of the step: generate, update_d, update_g."""
+
+    def __init__(self, options: Options, source: Source, device: str = "cpu") -> None:
+        self.o, self.source, self.device = options, source, torch.device(device)
+        o, labels = options, len(source.categories)
+        if o.flips and not source.mirrors:
+            raise VidgenError(f"A mirrored clip of {source.name} is of another category: add --flips false.")
+        known = {field.name for field in dataclasses.fields(MoStGANVConfig)}
+        own = {name: value for name, value in dataclasses.asdict(o).items() if name in known}
+        torch.manual_seed(o.seed)
+        self.g = MoStGANV(MoStGANVConfig(**own, num_labels=labels, clip_length=o.length)).to(self.device)
+        self.d = Discriminator(
+            o.size,
+            base_width=o.d_base_width,
+            max_width=o.d_max_width,
+            frames=o.frames,
+            num_labels=labels,
+            differences=o.differences,
+            longest=o.longest,
+        ).to(self.device)
+        self.augment = AdaptiveAugment(o.augment, o.augment_images).to(self.device)
+        self.average = EMA(self.g, 0.5 ** (o.batch / o.ema_images))
+        self.parts: dict[str, torch.nn.Module] = {
+            "g": self.g,
+            "d": self.d,
+            "augment": self.augment,
+            "average": self.average.model,
+        }
+        making = [{"params": list(self.g.parameters()), "betas": (o.beta1, o.beta2)}]
+        if o.redraw:
+            self.knots = self.g.motion_length(o.length - 1)
+            self.q_content = ContentPosterior(o.size, 3, o.content_dim).to(self.device)
+            clocks = 2.0 * o.motion_distance * 2.0 ** torch.arange(4)  # the redrawn clips begin at codes
+            self.q_motion = KnotPosterior(o.size, 3, self.knots, o.motion_dim, labels, clocks).to(self.device)
+            self.parts |= {"q_content": self.q_content, "q_motion": self.q_motion}
+            inferring = [*self.q_content.parameters(), *self.q_motion.parameters()]
+            making.append({"params": inferring, "betas": (0.9, 0.99)})
+        self.opt_g = torch.optim.Adam(making, o.lr)
+        lazy = o.r1_every / (o.r1_every + 1) if o.r1 else 1.0  # R1 has steps of its own in StyleGAN2
+        self.lr_d = o.lr * lazy
+        self.opt_d = torch.optim.Adam(self.d.parameters(), self.lr_d, betas=(o.beta1**lazy, o.beta2**lazy))
+
+    def set_rates(self, index: int, steps: int) -> None:
+        """Set the learning rates of step `index` of `steps`."""
+        o = self.o
+        fall = min(1.0, (steps - index) / max(o.decay * steps, 1))
+        rates = [o.lr_warm if self._warming(index) else o.lr, o.lr_q]
+        for group, rate in zip(self.opt_g.param_groups, rates, strict=False):
+            group["lr"] = rate * fall
+        for group in self.opt_d.param_groups:
+            group["lr"] = self.lr_d * fall
+
+    def _warming(self, index: int) -> bool:
+        return bool(self.o.redraw) and index < self.o.warm_up
+
+    def step(self, index: int) -> dict[str, float]:
+        """Train one step; returns the losses."""
+        o = self.o
+        rng = np.random.default_rng([o.seed, index])
+        batch = self.source.batch(rng, o.batch, o.length, o.references)
+        if o.flips:
+            which = torch.from_numpy(rng.random(o.batch) < 0.5)
+            batch = Batch(mirror(batch.video, which), batch.label, mirror(batch.references, which))
+        batch, adversarial = batch.to(self.device), not self._warming(index)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=o.bfloat16):
+            made = self.generate(batch, adversarial)
+            log = self.update_d(batch, made, index) if adversarial else {}
+            log |= self.update_g(made, adversarial, o.kl * common.rise(index, o.kl_start, o.kl_full))
+        self.average.update(self.g, index)
+        return log
+
+    def generate(self, batch: Batch, adversarial: bool) -> dict[str, Any]:
+        """Render a few frames of new clips and, with inference networks, of the real ones, in one pass."""
+        o, n, made, points = self.o, len(batch.video), {}, []
+        if adversarial:
+            made["times"] = sample_times(
+                n, o.frames, longest=o.longest, length=o.length + o.reach, fractional=True
+            ).to(self.device)
+            made["label"] = torch.randint(max(self.g.num_labels, 1), (n,)).to(self.device)
+            knots = self.g.motion_length(o.length - 1 + o.reach)
+            content, motion = torch.randn(n, o.content_dim), torch.randn(n, knots, o.motion_dim)
+            points.append(
+                self._latents(content.to(self.device), motion.to(self.device), made["times"], made["label"])
+            )
+        if o.redraw:
+            content, motion, first = self._inferred(batch)
+            picks = torch.rand(n, o.length).argsort(1)[:, : o.redraw_frames].to(self.device)
+            made["kl"] = {
+                "kl_content": losses.kl_to_normal(*content),
+                "kl_motion": losses.kl_to_normal(*motion),
+            }
+            knots = self._placed(draw(*motion), first)
+            times = picks + o.motion_distance * first[:, None].float()
+            points.append(self._latents(draw(*content), knots, times, batch.label))
+            made["still"] = batch.video.mean(1, keepdim=True)
+            made["wanted"] = batch.video[torch.arange(n, device=self.device)[:, None], picks]
+        self.g.track(torch.cat([part[:, 0, : o.style_dim] for part in points]).detach())
+        frames = torch.cat([rearrange(part, "n t d -> (n t) d 1 1") for part in points])
+        if o.diversity:
+            frames, made["diversity"] = self.g.image(frames, diversity=True)
+        else:
+            frames = self.g.image(frames)
+        if adversarial:
+            made["video"] = rearrange(frames[: n * o.frames], "(n t) c h w -> n t c h w", n=n)
+        if o.redraw:
+            made["redrawn"] = rearrange(frames[-n * o.redraw_frames :], "(n f) c h w -> n f c h w", n=n)
+        return made
+
+    def _inferred(self, batch: Batch) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
+        """Infer moments of the content and of the knots, for clips that begin at the motion codes drawn last,
+        [n].
+        """
+        codes = 1 + self.o.redraw_reach // self.o.motion_distance
+        first = torch.randint(codes, (len(batch.video),)).to(self.device)
+        start = self.o.motion_distance * first.float()
+        return self.q_content(batch.references), self.q_motion(batch.video, start, batch.label), first
+
+    def _placed(self, knots: Tensor, first: Tensor) -> Tensor:
+        """Put each clip's knots [n, l, d] at row `first` [n] of a longer motion; no frame reads the other
+        rows.
+        """
+        if not self.o.redraw_reach:
+            return knots
+        n, count, d = knots.shape
+        longer = knots.new_zeros(n, self.g.motion_length(self.o.length - 1 + self.o.redraw_reach), d)
+        rows = first[:, None] + torch.arange(count, device=self.device)
+        return longer.scatter(1, repeat(rows, "n l -> n l d", d=d), knots)
+
+    def _latents(self, content: Tensor, motion: Tensor, times: Tensor, label: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, enabled=False):
+            return self.g.latents(
+                content.float(), motion.float(), times.float(), label if self.g.num_labels else None
+            )
+
+    def judge(self, video: Tensor, times: Tensor, label: Tensor) -> Tensor:
+        """Score clips after augmentation: logits [n]."""
+        seen = self.augment(video) if self.o.augment else video
+        return self.d(seen, times, label if self.g.num_labels else None).float()
+
+    def update_d(self, batch: Batch, made: dict[str, Any], index: int) -> dict[str, float]:
+        """Update the discriminator; every few steps with R1, which is weighed up for the steps without it."""
+        o, n = self.o, len(batch.video)
+        picks = sample_times(n, o.frames, longest=o.longest, length=o.length).to(self.device)
+        video = batch.video[torch.arange(n, device=self.device)[:, None], picks.long()]
+        real = self.judge(video, picks, batch.label)
+        fake = self.judge(made["video"].detach(), made["times"], made["label"])
+        loss = losses.discriminator_loss(real, fake, LOGISTIC)
+        log = {"d": loss.item(), "real": real.mean().item(), "fake": fake.mean().item()}
+        if o.r1 and index % o.r1_every == 0:
+            with torch.autocast(self.device.type, enabled=False):
+                seen = (self.augment(video) if o.augment else video).float().requires_grad_()
+                logits = self.d(seen, picks, batch.label if self.g.num_labels else None)
+                slope = losses.gradient_penalty(logits, seen)
+            loss, log = loss + 0.5 * o.r1 * o.r1_every * slope, log | {"r1": slope.item()}
+        self.opt_d.zero_grad(set_to_none=True)
+        loss.backward()
+        self.opt_d.step()
+        if o.augment:
+            self.augment.adapt(real)
+            log["chance"] = float(self.augment.chance)
+        return log
+
+    def update_g(self, made: dict[str, Any], adversarial: bool, price: float) -> dict[str, float]:
+        """Update the generator and the inference networks; price: of a nat of the inferred codes."""
+        o, log, loss = self.o, {}, torch.zeros((), device=self.device)
+        self.d.requires_grad_(False)
+        if adversarial:
+            loss = losses.generator_loss(self.judge(made["video"], made["times"], made["label"]), LOGISTIC)
+            log["g"] = loss.item()
+        if o.redraw:
+            error = losses.redraw_error(made["redrawn"].float(), made["wanted"], made["still"])
+            loss = loss + o.redraw * error + price * sum(made["kl"].values())
+            log |= {"redraw": error.item()} | {name: value.item() for name, value in made["kl"].items()}
+        if o.diversity:
+            loss, log = loss + o.diversity * made["diversity"], log | {"diversity": made["diversity"].item()}
+        self.opt_g.zero_grad(set_to_none=True)
+        loss.backward()
+        self.opt_g.step()
+        self.d.requires_grad_(True)
+        return log
+
+    def state(self) -> dict[str, Any]:
+        """Collect all that a resumed run needs."""
+        modules = {name: module.state_dict() for name, module in self.parts.items()}
+        return modules | {"opt_g": self.opt_g.state_dict(), "opt_d": self.opt_d.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take up a state of `state()`."""
+        for name, module in self.parts.items():
+            module.load_state_dict(state[name])
+        for name in ("opt_g", "opt_d"):
+            optimizer = getattr(self, name)
+            betas = [group["betas"] for group in optimizer.param_groups]
+            optimizer.load_state_dict(state[name])
+            for group, own in zip(optimizer.param_groups, betas, strict=True):
+                group["betas"] = own  # the state brings its own, which may have been revised since
+
+    @torch.no_grad()
+    def sample(self, folder: Path, index: int) -> None:
+        """Write a sheet of clips from fixed codes and, below, real clips over their redrawing."""
+        o, model = self.o, self.average.model
+        draws = torch.Generator().manual_seed(1)
+        content = torch.randn(ROWS, o.content_dim, generator=draws).to(self.device)
+        knots = model.motion_length(o.length - 1)
+        motion = torch.randn(ROWS, knots, o.motion_dim, generator=draws).to(self.device)
+        label = (torch.arange(ROWS) * 7 % max(model.num_labels, 1)).to(self.device)
+        times = repeat(torch.arange(o.length, dtype=torch.float32), "t -> n t", n=ROWS).to(self.device)
+        sheets = [model(content, motion, times, label if model.num_labels else None)]
+        if o.redraw:
+            batch = self.source.batch(np.random.default_rng([7, 7]), 4, o.length, o.references)
+            batch = batch.to(self.device)
+            label = batch.label if model.num_labels else None
+            start = torch.zeros(4, device=self.device)
+            codes = self.q_content(batch.references)[0], self.q_motion(batch.video, start, batch.label)[0]
+            again = model(*codes, times[:4], label)
+            sheets.append(rearrange(torch.stack([batch.video, again], 1), "n two t c h w -> (n two) t c h w"))
+        sheet = rearrange(torch.cat(sheets), "n t c h w -> (n h) (t w) c").float().clamp(-1, 1)
+        Image.fromarray(((sheet + 1) * 127.5).round().byte().cpu().numpy()).save(
+            folder / f"samples-{index:06d}.png"
+        )
+
+
+def export(
+    trainer: MoStGANVTrainer, path: Path, options: dict[str, Any], steps: int, record: common.Record
+) -> None:
+    """Write the averaged generator as a weights file."""
+    card = {
+        "preset": options["preset"],
+        "options": dataclasses.asdict(trainer.o),
+        "data": options["data"],
+        "steps": steps,
+        "hours": round(record.hours, 2),
+        "changes": record.changes,
+        "hardware": common.hardware(trainer.device),
+        "revision": common.revision(),
+        "parameters": sum(p.numel() for p in trainer.g.parameters()),
+    }
+    about = trainer.source.about()
+    about["title"] = f"MoStGAN-V on {about['title']}"
+    save_model(path, trainer.average.model, {**about, "card": card})
+
+
+def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
+    """Read the command line."""
+    parser = command.parser("train.mostganv", __doc__.split("\n")[0], Options, PRESETS)
+    parser.set_defaults(preset="small")
+    parser.add_argument(
+        "--data", required=True, help="an LPC clone, the word shapes, a pack, or a folder of strips or videos"
+    )
+    args = parser.parse_args(argv)
+    return args, command.chosen(args, Options, PRESETS)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train; returns the exit code."""
+    return command.run(lambda: train(*parse(argv)))
+
+
+def train(args: argparse.Namespace, options: Options) -> None:
+    """Open the data and train."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    cache = args.cache or args.out / "data"
+    source = open_source(args.data, cache, size=options.size, length=options.length, stride=options.stride)
+    trainer = MoStGANVTrainer(options, source, args.device)
+    command.train(
+        args,
+        options,
+        trainer,
+        {"data": source.name},
+        lambda path, settings, step, record, _last: export(trainer, path, settings, step, record),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
