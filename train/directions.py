@@ -44,17 +44,17 @@ def principal_changes(model: torch.nn.Module, contents: int = 48, step: float = 
 
     J by central differences at random contents, with random motions and categories.
     """
-    dim = model.content_dim
+    dim = len(model.content_weights())
     total = torch.zeros(dim, dim, dtype=torch.float64)
     moves = step * torch.cat([torch.eye(dim), -torch.eye(dim)])
     for seed in range(contents):
         recipe = Recipe(content_seed=seed, motion_seed=seed, frames=1)
-        codes = sampling.codes([recipe], model, torch.zeros(COUNT, dim), 1.0)
+        codes = sampling.codes([recipe], model, None, 1.0)
         rest = [
             None if part is None else repeat(part, "1 ... -> n ...", n=2 * dim)
-            for part in (codes.motion, codes.times, codes.label)
+            for part in (codes.content, codes.motion, codes.times, codes.label)
         ]
-        moved = model.latents(codes.content + moves, *rest)
+        moved = model.latents(*rest, moves=moves)
         plus, minus = model.image(rearrange(moved, "n 1 d -> n d 1 1")).flatten(1).double().split(dim)
         jacobian = (plus - minus) / (2 * step)
         total += jacobian @ jacobian.T

@@ -11,7 +11,7 @@ import torch
 from einops import rearrange
 
 from vidgen import checkpoint, sampling
-from vidgen.recipe import DIRECTIONS, Recipe
+from vidgen.recipe import Recipe
 from vidgen.session import ModelInfo
 
 CLIPS, FRAMES, RUNS = 64, 16, 3
@@ -37,7 +37,7 @@ def _measured(info: ModelInfo, clips: int, frames: int, runs: int) -> dict[str, 
     model, _, _ = checkpoint.load_model(info.path)
     first = Recipe(frames=frames, fps=info.fps)
     recipes = [first.replace(content_seed=seed, motion_seed=seed) for seed in range(clips)]
-    codes = sampling.codes(recipes, model, torch.zeros(DIRECTIONS + 2, model.content_dim), info.fps)
+    codes = sampling.codes(recipes, model, None, info.fps)
     renderer = sampling.Renderer(model)
 
     @torch.inference_mode()

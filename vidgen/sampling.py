@@ -28,7 +28,8 @@ CHUNK = (
 class Codes:
     """What clips are made from.
 
-    content [n, d], motion [n, l, d], times [n, t], label [n, t] or None, strength [n], smoothness [n];
+    content [n, d], motion [n, l, d], times [n, t], label [n, t] or None, strength [n], smoothness [n],
+    truncation [n]; moves [n, d]: along the model's directions, or None;
     other [n, l, d]: the motion of the frames that `spliced` [n, t] marks, both None where no clip is spliced.
     """
 
@@ -38,6 +39,8 @@ class Codes:
     label: Tensor | None
     strength: Tensor
     smoothness: Tensor
+    truncation: Tensor
+    moves: Tensor | None = None
     other: Tensor | None = None
     spliced: Tensor | None = None
 
@@ -71,13 +74,17 @@ def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
     return torch.where(near, lerp(a, b, share), turned * lerp(norm_a, norm_b, share))
 
 
-def content_code(recipe: Recipe, dim: int, directions: Tensor) -> Tensor:
-    """Give a recipe's content, [d]; directions [8, d]: six for the sliders, two for the drag pad."""
+def content_code(recipe: Recipe, dim: int) -> Tensor:
+    """Give a recipe's content, [d]."""
     content = normal_rows(recipe.content_seed, CONTENT, 1, dim)[0]
     if recipe.content_to is not None and recipe.content_mix:
         content = slerp(content, normal_rows(recipe.content_to, CONTENT, 1, dim)[0], recipe.content_mix)
-    moves = torch.tensor([*recipe.directions, *recipe.pad])
-    return recipe.truncation * content + moves @ directions
+    return content
+
+
+def content_moves(recipe: Recipe, directions: Tensor) -> Tensor:
+    """Give a recipe's moves, [d], along directions [8, d]: six for the sliders, two for the drag pad."""
+    return torch.tensor([*recipe.directions, *recipe.pad]) @ directions
 
 
 def motion_code(recipe: Recipe, knots: int, dim: int) -> Tensor:
@@ -122,18 +129,22 @@ def frame_labels(recipe: Recipe, num_labels: int) -> Tensor | None:
     return label
 
 
-def codes(recipes: Sequence[Recipe], model: nn.Module, directions: Tensor, native_fps: float) -> Codes:
-    """Give the codes of recipes with the same number of frames."""
+def codes(recipes: Sequence[Recipe], model: nn.Module, directions: Tensor | None, native_fps: float) -> Codes:
+    """Give the codes of recipes with the same number of frames; without directions, nothing is moved."""
     times = torch.stack([frame_times(recipe, native_fps) for recipe in recipes])
     knots = max(model.motion_length(float(row.max())) for row in times)
     labels = [frame_labels(recipe, model.num_labels) for recipe in recipes]
     own = Codes(
-        content=torch.stack([content_code(recipe, model.content_dim, directions) for recipe in recipes]),
+        content=torch.stack([content_code(recipe, model.content_dim) for recipe in recipes]),
         motion=torch.stack([motion_code(recipe, knots, model.motion_dim) for recipe in recipes]),
         times=times,
         label=torch.stack(labels) if model.num_labels else None,
         strength=torch.tensor([recipe.strength for recipe in recipes]),
         smoothness=torch.tensor([recipe.smoothness for recipe in recipes]),
+        truncation=torch.tensor([recipe.truncation for recipe in recipes]),
+        moves=None
+        if directions is None
+        else torch.stack([content_moves(recipe, directions) for recipe in recipes]),
     )
     if all(recipe.splice_seed is None for recipe in recipes):
         return own
@@ -187,7 +198,10 @@ class Renderer:
         clip.
         """
         codes = codes.to(self.device)
-        latent = _spliced(codes, lambda motion, *rest: self.model.latents(codes.content, motion, *rest))
+        placed = codes.truncation, codes.moves
+        latent = _spliced(
+            codes, lambda motion, *rest: self.model.latents(codes.content, motion, *rest, *placed)
+        )
         points = rearrange(latent, "n t d -> (n t) d 1 1")
         for chunk in points.split(CHUNK):
             padded = chunk.new_zeros(CHUNK, *chunk.shape[1:])

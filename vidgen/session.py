@@ -20,7 +20,7 @@ from vidgen.catalogue import TRANSLATORS, WEIGHTS, ModelInfo, describe
 from vidgen.errors import VidgenError
 from vidgen.metrics import scores
 from vidgen.models import nearest
-from vidgen.recipe import DIRECTIONS, Recipe
+from vidgen.recipe import Recipe
 from vidgen.translator import FrameTranslator
 
 GRID_CHUNK = 8  # clips whose codes are made at once
@@ -188,8 +188,7 @@ def _load(path: Path, device: str) -> _Loaded:
 def _plane(renderer: sampling.Renderer, info: ModelInfo, clips: int = 64) -> tuple[Tensor, Tensor]:
     """Find the plane of the motion plot: the two main axes of the paths of the first seeds."""
     recipes = [Recipe(motion_seed=seed, frames=info.clip_length, fps=info.fps) for seed in range(clips)]
-    still = torch.zeros(DIRECTIONS + 2, renderer.model.content_dim)
-    path = renderer.path(sampling.codes(recipes, renderer.model, still, info.fps))
+    path = renderer.path(sampling.codes(recipes, renderer.model, None, info.fps))
     path = rearrange(path, "n t d -> (n t) d")
     mean = path.mean(0)
     axes = torch.linalg.svd(path - mean, full_matrices=False).Vh[:2].T

@@ -11,9 +11,11 @@
 
 | translator (Recycle-GAN) | config, reversible, and the below |
 
-Generators: `forward(content, motion, times, label=None, strength=1.0) -> video`; `latents(same) -> [n, t,
-d]`, what the picture network draws frames from; `folded()`, that network ready for rendering; `path(motion,
-times, label, strength)`, for the plot. Translators: `forward(video) -> video`, `predict(two frames) -> the
+Generators: `forward(content, motion, times, label=None, strength=1.0, smoothness=0.0, truncation=1.0,
+moves=None) -> video`; `latents(same) -> [n, t, d]`, what the picture network draws frames from; `folded()`,
+that network ready for rendering; `path(motion, times, label, strength, smoothness)`, for the plot;
+`content_weights() -> [d, outputs]`, those through which the content enters where `moves` [n, d] are added to
+it. Translators: `forward(video) -> video`, `predict(two frames) -> the
 next`, and `back(video)` where they are reversible.
 """
 

@@ -23,6 +23,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from vidgen.errors import VidgenError
 from vidgen.fast import Doubling, DoublingConv, FirstMap, Modulate, fold_norm
 from vidgen.layers import InstanceNoise, Modulation
+from vidgen.models.contract import check_codes
 
 CATEGORY_INPUTS = ("motion", "generator", "both")
 HEADS = ("transposed", "conv", "palette")
@@ -333,7 +334,7 @@ class MoCoGAN(nn.Module):
         strength [n] or one number: scales the path about its mean over the first training length; 0 stands
         still, 1 is as trained. smoothness [n] or one number, 0 to 1: low-pass of the path.
         """
-        self._check(motion, times, label)
+        check_codes(self, motion, times, label)
         knots = motion.shape[1] - 1
         path = low_pass(self._walk(motion, knot_labels(times, label, knots)), smoothness)
         below = times.floor().long().clamp(max=knots - 1)
@@ -370,12 +371,14 @@ class MoCoGAN(nn.Module):
         label: Tensor | None = None,
         strength: Tensor | float = 1.0,
         smoothness: Tensor | float = 0.0,
+        truncation: Tensor | float = 1.0,
+        moves: Tensor | None = None,
     ) -> Tensor:
         """Render clips: content [n, d_C], motion [n, l, d_E], times [n, t], label [n] or [n, t] -> [n, t, c,
         h, w].
         """
         with torch.autocast(content.device.type, enabled=False):  # the recurrence adds up rounding errors
-            latent = self.latents(content, motion, times, label, strength, smoothness)
+            latent = self.latents(content, motion, times, label, strength, smoothness, truncation, moves)
         return rearrange(
             self.image(rearrange(latent, "n t d -> (n t) d 1 1")), "(n t) c h w -> n t c h w", n=len(content)
         )
@@ -388,9 +391,17 @@ class MoCoGAN(nn.Module):
         label: Tensor | None = None,
         strength: Tensor | float = 1.0,
         smoothness: Tensor | float = 0.0,
+        truncation: Tensor | float = 1.0,
+        moves: Tensor | None = None,
     ) -> Tensor:
-        """Give G_I's input for each frame, [z_C ; (z_A) ; z_M(k)]: [n, t, d]."""
+        """Give G_I's input for each frame, [z_C ; (z_A) ; z_M(k)]: [n, t, d].
+
+        truncation [n] or one number: multiplies the content; moves [n, d_C] or None: added to it after that.
+        """
         assert content.shape == (len(times), self.content_dim), (content.shape, self.content_dim)
+        content = torch.as_tensor(truncation, device=content.device).reshape(-1, 1) * content
+        if moves is not None:
+            content = content + moves
         frames = times.shape[1]
         parts = [repeat(self.content_flow(content, None), "n d -> n t d", t=frames)]
         if self.config.image_labels:
@@ -410,26 +421,6 @@ class MoCoGAN(nn.Module):
         near = torch.zeros(1, self.content_dim, device=next(self.parameters()).device)
         jacobian = torch.autograd.functional.jacobian(lambda noise: self.content_flow(noise, None)[0], near)
         return rearrange(jacobian, "z 1 d -> d z") @ self.image.content_weights(self.content_dim)
-
-    def _check(self, motion: Tensor, times: Tensor, label: Tensor | None) -> None:
-        assert motion.ndim == 3, motion.shape
-        assert motion.shape[-1] == self.motion_dim, (motion.shape, self.motion_dim)
-        if not torch.isfinite(times).all() or times.min() < 0:
-            raise VidgenError("Frame times must be finite and not negative.")
-        if motion.shape[1] < self.motion_length(float(times.max())):
-            raise VidgenError(
-                f"Time {float(times.max()):g} needs {self.motion_length(float(times.max()))} motion knots."
-            )
-        if self.num_labels and label is None:
-            raise VidgenError(f"This model needs a category, 0 to {self.num_labels - 1}.")
-        if (
-            label is not None
-            and self.num_labels
-            and not 0 <= int(label.min()) <= int(label.max()) < self.num_labels
-        ):
-            raise VidgenError(
-                f"Category {int(label.max())} is out of range; choose 0 to {self.num_labels - 1}."
-            )
 
 
 def knot_labels(times: Tensor, label: Tensor | None, knots: int) -> Tensor | None:

@@ -317,12 +317,13 @@ class MoStGANV(nn.Module):
         strength: Tensor | float = 1.0,
         smoothness: Tensor | float = 0.0,
         truncation: Tensor | float = 1.0,
+        moves: Tensor | None = None,
     ) -> Tensor:
         """Render clips: content [n, d], motion [n, l, d], times [n, t], label [n] or [n, t] -> [n, t, c, h,
         w], kept within -1 to 1 (`image` itself is not: training needs the gradient beyond).
         """
         with torch.autocast(content.device.type, enabled=False):  # phases of many turns need all their digits
-            latent = self.latents(content, motion, times, label, strength, smoothness, truncation)
+            latent = self.latents(content, motion, times, label, strength, smoothness, truncation, moves)
         frames = self.image(rearrange(latent, "n t d -> (n t) d 1 1")).clamp(-1, 1)
         return rearrange(frames, "(n t) c h w -> n t c h w", n=len(content))
 
