@@ -19,6 +19,7 @@ from vidgen._clips.files import replacing, reported
 from vidgen.catalogue import TRANSLATORS, ModelInfo, read_header
 from vidgen.errors import VidgenError
 from vidgen.evaluation.readers import Reader
+from vidgen.evaluation.report import MEANINGS
 from vidgen.recipe import Recipe
 from vidgen.session import Session
 from vidgen.video_io import filmstrip
@@ -43,34 +44,6 @@ OBTAIN = {
 SHEET_CONTENTS, SHEET_MOTIONS, SHEET_FRAMES = 5, 3, 8
 GAP = 4  # px between filmstrips
 
-# figure: (format, what it says)
-MEANINGS: dict[str, tuple[str, str]] = {
-    "MCS": ("{:.1%}", "motion control score: how often the category that was asked for is recognised"),
-    "ACD (colour)": (
-        "{:.2f}",
-        "average content distance: how far the shape's colour (0-255) wanders in a clip; the paper's is 1.79",
-    ),
-    "Swap error of content": (
-        "{:.3f}",
-        "only the motion changed: how far content factors move; 0 perfect, 1 no control",
-    ),
-    "Swap error of motion": (
-        "{:.3f}",
-        "only the content changed: how far motion factors move; 0 perfect, 1 no control",
-    ),
-    "FVD-c": (
-        "{:.1f}",
-        "Frechet distance to real test clips in the judge's features; comparable with itself only",
-    ),
-    "Diversity": ("{:.1f}", "mean distance of clips with other codes, levels of 0-255"),
-    "Nearest training clip": (
-        "{:.1f}",
-        "mean distance to the nearest of twice as many training clips; far below the real value: copies",
-    ),
-    "Content drift": ("{:.3f}", "share of the colours that change within a clip, 0-1"),
-    "Motion energy": ("{:.2f}", "mean change from frame to frame, levels"),
-    "Flicker": ("{:.2f}", "what jumps and returns, levels"),
-}
 # Figures of a card and their heads in the README.
 CLIP_FIGURES = {
     "MCS": "MCS",

@@ -27,23 +27,16 @@ from vidgen.catalogue import read_header
 from vidgen.data.pack import Pack
 from vidgen.errors import VidgenError
 from vidgen.evaluation.readers import PROBES, read_frames
+from vidgen.evaluation.translators import COURSES, WHOLE, Motion, Values, agreement, motion_of
 from vidgen.metrics.features import Judge, load_judge
-from vidgen.metrics.flow import flow_cells, motion_courses
 from vidgen.metrics.scores import flicker
-from vidgen.metrics.translation import correlation, frame_error, motion_agreement
+from vidgen.metrics.translation import frame_error, motion_agreement
 from vidgen.retarget import Painter, Translator
 from vidgen.session import Session
 
-# What is measured by flow in both clips, and the reader's factor that changes with it.
-FLOWS = {
-    "head_x": ("Head, sideways", "yaw"),
-    "head_y": ("Head, up and down", "pitch"),
-    "roll": ("Head, tilting", "roll"),
-    "mouth": ("Mouth", "mouth_open"),
-    "eyes": ("Lids", "blink"),
-}
+# The reader's factor that changes with each course of the flow.
+FACTORS = {"head_x": "yaw", "head_y": "pitch", "roll": "roll", "mouth": "mouth_open", "eyes": "blink"}
 Courses = dict[str, np.ndarray]
-Values = dict[str, np.ndarray]  # figure -> one value per clip, NaN where it says nothing
 
 
 @dataclass(frozen=True)
@@ -54,12 +47,10 @@ class Inputs:
     about: str
     factors: list[Courses] | None = None  # of avatars
     truth: list[np.ndarray] | None = None  # the true translations
-    courses: list[Courses] = field(default_factory=list)  # by flow
-    cells: list[np.ndarray] = field(default_factory=list)
+    motions: list[Motion] = field(default_factory=list)  # by flow
 
     def __post_init__(self) -> None:
-        self.courses.extend(motion_courses(clip) for clip in self.clips)
-        self.cells.extend(flow_cells(clip) for clip in self.clips)
+        self.motions.extend(motion_of(clip) for clip in self.clips)
 
 
 def open_inputs(data: str, target: str, size: int, frames: int, count: int) -> Inputs:
@@ -99,11 +90,7 @@ def _avatars(name: str, target: str, size: int, frames: int, count: int) -> Inpu
 
 def measure(inputs: Inputs, outputs: list[np.ndarray], reader: Judge | None) -> Values:
     """Measure outputs, uint8 [t, h, w, c] each, against their inputs."""
-    courses = [motion_courses(clip) for clip in outputs]
-    agreed = motion_agreement(inputs.courses, courses)
-    values = {title: agreed[name] for name, (title, _) in FLOWS.items()}
-    cells = zip(inputs.cells, map(flow_cells, outputs), strict=True)
-    values["Flow of the face"] = np.array([correlation(a, b) for a, b in cells])
+    values = agreement(inputs.motions, [motion_of(clip) for clip in outputs])
     if reader is not None:
         values |= _read(inputs, [read_frames(reader, clip) for clip in outputs])
     values["Flicker"] = np.array([flicker(clip) for clip in outputs])
@@ -121,9 +108,9 @@ def _read(inputs: Inputs, found: list[Courses]) -> Values:
         least = {name: LEAST_SHARE * (high - low) for name, (low, high) in RANGES.items()}
         agreed = motion_agreement(inputs.factors, found, least)
         return {f"Read: {name}": values for name, values in agreed.items()}
-    changes = [{flow: np.diff(course[name]) for flow, (_, name) in FLOWS.items()} for course in found]
-    agreed = motion_agreement(inputs.courses, changes)
-    return {f"Read: {FLOWS[flow][1]}": values for flow, values in agreed.items()}
+    changes = [{flow: np.diff(course[name]) for flow, name in FACTORS.items()} for course in found]
+    agreed = motion_agreement([motion.courses for motion in inputs.motions], changes)
+    return {f"Read: {FACTORS[flow]}": values for flow, values in agreed.items()}
 
 
 def measure_model(path: Path, translator: Translator, inputs: Inputs, reader: Judge | None) -> Values:
@@ -137,7 +124,7 @@ def measure_model(path: Path, translator: Translator, inputs: Inputs, reader: Ju
     if errors:
         values["Cycle error"] = np.array(errors)
     shifted = measure(inputs, outputs[1:] + outputs[:1], None)
-    return values | {f"Chance: {title}": shifted[title] for title in _motions()}
+    return values | {f"Chance: {title}": shifted[title] for title in (*COURSES.values(), WHOLE)}
 
 
 def measure_blends(translator: Translator, inputs: Inputs, blends: list[float]) -> dict[float, Values]:
@@ -148,10 +135,6 @@ def measure_blends(translator: Translator, inputs: Inputs, blends: list[float]) 
             inputs, [Painter(translator, blend).paint(clip)["result"] for clip in inputs.clips], None
         )
     return found
-
-
-def _motions() -> list[str]:
-    return [title for title, _ in FLOWS.values()] + ["Flow of the face"]
 
 
 def evaluate(args: argparse.Namespace) -> None:

@@ -1,10 +1,11 @@
-"""The command line: python -m vidgen models | sample | grid | retarget | bench.
+"""The command line: python -m vidgen models | sample | grid | retarget | eval | bench.
 
     python -m vidgen models
     python -m vidgen sample --model mocogan-sprites --content-seed 3 --motion-seed 5 --out walk.mp4
     python -m vidgen sample --recipe walk.mp4 --speed 0.5 --out slow.gif
     python -m vidgen grid --model mocogan-sprites --contents 1 2 3 --motions 4 5 6 --out grid.mp4
     python -m vidgen retarget --model NAME --input me.mp4 --out character.mp4 --panels source,result
+    python -m vidgen eval --model mocogan-shapes --data shapes --json shapes.json
     python -m vidgen bench
 
 A mistake is told in one sentence on the standard error, with exit code 2, and no file is left behind.
@@ -118,18 +119,21 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     """Return the parser and, by name, those of its commands."""
     parser = Parser(prog="python -m vidgen", description=__doc__.split("\n\n")[0])
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="models | sample | grid | retarget | bench"
+        dest="command", required=True, metavar="models | sample | grid | retarget | eval | bench"
     )
     models = commands.add_parser("models", help="list the models")
     sample = commands.add_parser("sample", help="make one clip")
     grid = commands.add_parser("grid", help="make a film of contents (rows) x motions (columns)")
     retarget = commands.add_parser("retarget", help="turn the face in a video into a character's")
+    evaluate = commands.add_parser("eval", help="measure a model against real clips")
     bench = commands.add_parser("bench", help="measure the speed of rendering against the plain network")
-    known = {"models": models, "sample": sample, "grid": grid, "retarget": retarget, "bench": bench}
-    runs = (run_models, run_sample, run_grid, run_retarget, run_bench)
+    known = {"models": models, "sample": sample, "grid": grid, "retarget": retarget}
+    known |= {"eval": evaluate, "bench": bench}
+    runs = (run_models, run_sample, run_grid, run_retarget, run_eval, run_bench)
     for command, run in zip(known.values(), runs, strict=True):
         command.set_defaults(run=run)
     add_retarget_options(retarget)
+    add_eval_options(evaluate)
     for command in (models, bench):
         command.add_argument("--json", action="store_true", help="print JSON")
     bench.add_argument("--model", default=Recipe().model, help=OPTIONS[0].help)
@@ -176,6 +180,43 @@ def add_retarget_options(parser: Parser) -> None:
     )
 
 
+def add_eval_options(parser: Parser) -> None:
+    """Add the options of eval."""
+    parser.add_argument("--model", required=True, help=OPTIONS[0].help)
+    parser.add_argument(
+        "--data",
+        required=True,
+        help="real clips: shapes, a pack, a folder of clips, or a clone of the sprites",
+    )
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        metavar="NAME",
+        help="some of fvd acd mcs swap diversity memorisation meters, of translators motion flicker cycle",
+    )
+    parser.add_argument(
+        "--i3d", metavar="FILE", type=Path, help="the I3D detector, TorchScript: FVD as published"
+    )
+    parser.add_argument(
+        "--lengths", type=int, nargs="+", metavar="FRAMES", help="of clips for --i3d (16 128)"
+    )
+    parser.add_argument("--judge", metavar="FILE", type=Path, help="a judge of train.probes, if none ships")
+    parser.add_argument("--samples", type=int, help="clips of each of 3 seeds (2048; of a translator 24)")
+    parser.add_argument("--seed", type=int, default=0, help="the first of 3 (0)")
+    parser.add_argument(
+        "--split",
+        choices=("test", "train"),
+        default="test",
+        help="real clips (test; train for published FVD)",
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures")
+    parser.add_argument("--against", metavar="FILE", type=Path, help="an earlier --json, to compare with")
+    parser.add_argument("--sheet", metavar="FILE", type=Path, help="a .png of the nearest training clips")
+    parser.add_argument("--cache", metavar="FOLDER", type=Path, help="for packs and statistics of real clips")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (cpu)")
+    parser.add_argument("--threads", type=int, help="processor threads (default: as torch chooses)")
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the arguments; an unknown option is a VidgenError with the nearest name."""
     parser, commands = build_parser()
@@ -189,11 +230,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def open_session() -> Session:
+def open_session(device: str = "cpu", threads: int | None = None) -> Session:
     """Open the shipped models."""
     from vidgen.session import Session  # it brings torch, which takes longer than reading a wrong option
 
-    return Session()
+    return Session(device=device, threads=threads)
 
 
 def run_models(options: argparse.Namespace) -> None:
@@ -269,12 +310,25 @@ def run_retarget(options: argparse.Namespace) -> None:
     )
 
 
+def run_eval(options: argparse.Namespace) -> None:
+    """Print what was measured of a model, as a table."""
+    from tqdm import tqdm
+
+    from vidgen.evaluation.command import Options, run
+    from vidgen.evaluation.statistics import user_cache
+
+    check_threads(options.threads)
+    given = {name: value for name, value in vars(options).items() if name in Options.__dataclass_fields__}
+    chosen = Options(**given, folder=options.cache or user_cache())
+    session = open_session(options.device, options.threads)
+    sys.stdout.write(run(session, chosen, lambda total: tqdm(total=total, unit="clip", disable=None)))
+
+
 def run_bench(options: argparse.Namespace) -> None:
     """Print what `vidgen.bench.measure` finds, as a list or as JSON."""
     from vidgen.bench import measure
 
-    if not 1 <= options.threads <= MAX_THREADS:
-        raise VidgenError(f"There cannot be {options.threads} threads: choose 1 to {MAX_THREADS}.")
+    check_threads(options.threads)
     result = measure(open_session().info(options.model), threads=options.threads)
     if options.json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
@@ -282,6 +336,12 @@ def run_bench(options: argparse.Namespace) -> None:
     for name, value in result.items():
         shown = f"{value:.4g}" if isinstance(value, float) else value
         sys.stdout.write(f"{name.replace('_', ' '):32} {shown}\n")
+
+
+def check_threads(threads: int | None) -> None:
+    """Refuse a number of threads that no machine has."""
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise VidgenError(f"There cannot be {threads} threads: choose 1 to {MAX_THREADS}.")
 
 
 def chosen_recipe(session: Session, options: argparse.Namespace, more: dict | None = None) -> Recipe:

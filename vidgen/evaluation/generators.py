@@ -79,6 +79,11 @@ class Found:
             self.values.setdefault(name, []).append(value)
         self.clips |= clips
 
+    def join(self, other: Found) -> None:
+        """Take what was found of other figures."""
+        self.values |= other.values
+        self.clips |= other.clips
+
 
 def missing(request: Request, info: ModelInfo) -> dict[str, str]:
     """Say which of the metrics cannot be measured, and why: metric -> sentence."""
@@ -193,7 +198,7 @@ def _measures(request: Request, rng: np.random.Generator, part: int, swaps: bool
     """Make the measures of one repetition, for which real clips are chosen."""
     reader, real, metrics, made_of = request.reader, request.real, request.metrics, list[Measure]()
     if "acd" in metrics and reader is not None:
-        made_of.append(content_distance(reader, request.kind))
+        made_of.append(content_distance(reader))
     if "swap" in metrics and reader is not None and swaps:
         made_of.append(Swap(reader))
     if "diversity" in metrics:

@@ -87,11 +87,11 @@ class Averaged:
         return self.means.values()
 
 
-def content_distance(reader: Reader, kind: str) -> Averaged:
+def content_distance(reader: Reader) -> Averaged:
     """Measure ACD: how far what a reader sees of the content wanders within a clip."""
     assert reader.look is not None
-    look, name = reader.look, "ACD (colour)" if kind == "shapes" else "ACD (content)"
-    return Averaged(name, lambda part: scores.average_content_distance(look(part.base)))
+    look = reader.look
+    return Averaged(f"ACD ({reader.looked})", lambda part: scores.average_content_distance(look(part.base)))
 
 
 def control() -> Averaged:

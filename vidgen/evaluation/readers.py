@@ -37,8 +37,8 @@ class Extractor:
 class Reader:
     """Read clips uint8 [n, t, h, w, c]: named factors, some content, some motion, one the category.
 
-    look: describe the content of each frame by itself, [n, t, d]; None where nothing does. extractor: for
-    FVD-c, None without a judge.
+    look: describe the content of each frame by itself, [n, t, d], by what `looked` names; None where nothing
+    does. extractor: for FVD-c, None without a judge.
     """
 
     read: Callable[[np.ndarray], Factors]
@@ -47,6 +47,7 @@ class Reader:
     tests: dict[str, float] = field(default_factory=dict)  # accuracy on real test clips, by factor
     about: str = ""
     look: Callable[[np.ndarray], np.ndarray] | None = None
+    looked: str = "content"
     extractor: Extractor | None = None
     name: str = "the picture itself"
 
@@ -81,13 +82,15 @@ def _read_shapes(clips: np.ndarray) -> Factors:
 
 def open_reader(kind: str, judge: Path | None = None) -> Reader:
     """Find what reads the clips of a data set: the picture itself for shapes, else the shipped judge."""
-    if kind == "shapes":
+    if kind == "shapes" and judge is None:
         about = "Factors are measured in the picture (`vidgen/metrics/shapes.py`); no network is involved."
         factors = ("colour", "size", "form"), ("trajectory",)
-        return Reader(_read_shapes, *factors, about=about, look=shapes.shape_colours)
+        return Reader(_read_shapes, *factors, about=about, look=shapes.shape_colours, looked="colour")
     path = judge or PROBES / f"{kind}.safetensors"
     network, made = load_judge(path)
     config, key = network.config, file_hash(path)
+    if "category" not in config.heads:
+        raise VidgenError(f"{path} reads single frames; a judge of clips tells their category.")
     about = (
         f"Factors are read by a network of {sum(p.numel() for p in network.parameters()):,} parameters "
         f"(`weights/probes/{kind}.safetensors`), trained for {made['steps']} steps on real clips of the "
@@ -101,8 +104,8 @@ def open_reader(kind: str, judge: Path | None = None) -> Reader:
         made["test"],
         about,
         (lambda clips: frame_content(network, fitted(clips, config.size))) if config.content else None,
-        Extractor(path.name, key, lambda clips: clip_features(network, fitted(clips, config.size))),
-        f"{path.name} {key[:8]}",
+        extractor=Extractor(path.name, key, lambda clips: clip_features(network, fitted(clips, config.size))),
+        name=f"{path.name} {key[:8]}",
     )
 
 
