@@ -112,13 +112,14 @@ def _generator(
     session: Session, info: ModelInfo, options: Options, bars: Bars
 ) -> tuple[dict[str, report.Figure], dict[str, str]]:
     about = read_header(info.path)["about"]
-    kind = kind_of(options.data) or str(about.get("data") or Path(options.data).stem)
+    drawn = kind_of(options.data)
+    kind = drawn or str(about.get("data") or Path(options.data).stem)  # of a pack, what the model draws
     stride = int(about.get("card", {}).get("options", {}).get("stride", 1))
     metrics = _chosen(options, generators.METRICS, info)
     i3d = _i3d(session, options, metrics)
 
     def opened(length: int) -> Real:
-        real = open_real(kind, options.data, options.folder, length, stride, info.size)
+        real = open_real(drawn or "pack", options.data, options.folder, length, stride, info.size)
         real.split(options.split)(np.random.default_rng(0), 1)  # clips that are too short are told at once
         return real
 
