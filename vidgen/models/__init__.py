@@ -15,7 +15,9 @@ Generators: `forward(content, motion, times, label=None, strength=1.0, smoothnes
 moves=None) -> video`; `latents(same) -> [n, t, d]`, what the picture network draws frames from; `folded()`,
 that network ready for rendering; `path(motion, times, label, strength, smoothness)`, for the plot;
 `content_weights() -> [d, outputs]`, those through which the content enters where `moves` [n, d] are added to
-it. Translators: `forward(video) -> video`, `predict(two frames) -> the
+it. Where the picture network follows motion styles, it also has `motion_styles`, their number k, and
+`attention(points [m, d, 1, 1]) -> (heat [m, k, h, w] in [0, 1], cosine [m, k, k])`: where each style acts,
+and how alike they are. Translators: `forward(video) -> video`, `predict(two frames) -> the
 next`, and `back(video)` where they are reversible.
 """
 

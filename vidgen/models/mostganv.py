@@ -16,13 +16,14 @@ import math
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange, repeat
+import torch.nn.functional as F
+from einops import einsum, rearrange, repeat
 from torch import Tensor, nn
 
 from vidgen.errors import VidgenError
 from vidgen.layers import EqualConv, EqualLinear, activate, batch_deviation, double, normalise
 from vidgen.models.contract import check_codes
-from vidgen.models.mostatt import StyledConv, ToColour, diversity_loss
+from vidgen.models.mostatt import EPSILON, StyledConv, ToColour, diversity_loss
 from vidgen.models.motion import MotionEncoder, MotionStyles
 from vidgen.timecodes import DistanceFeatures
 
@@ -148,7 +149,7 @@ class Synthesis(nn.Module):
 
     def __init__(self, config: MoStGANVConfig) -> None:
         super().__init__()
-        self.style_dim = config.style_dim
+        self.size, self.style_dim = config.size, config.style_dim
         self.constant = nn.Parameter(torch.randn(config.width(4), 4, 4))
         self.styles: nn.Module | None = None
         if config.motion_styles:
@@ -172,17 +173,7 @@ class Synthesis(nn.Module):
         """Draw frames; with `diversity`, give also the diversity loss of the motion styles, mean over
         layers.
         """
-        point = points.flatten(1)
-        style, code = point.split([self.style_dim, point.shape[1] - self.style_dim], 1)
-        with torch.autocast(points.device.type, enabled=False):
-            motion = self.styles(point) if self.styles is not None else None
-        x = torch.cat(
-            [
-                repeat(self.constant, "c h w -> m c h w", m=len(point)),
-                repeat(code.to(self.constant.dtype), "m d -> m d h w", h=4, w=4),
-            ],
-            1,
-        )
+        x, style, motion = self._begin(points)
         picture, losses = None, []
         colours = iter(self.colours)
         for index, conv in enumerate(self.convs):
@@ -198,6 +189,44 @@ class Synthesis(nn.Module):
             torch.stack([diversity_loss(scores) for scores in losses]).mean() if losses else x.new_zeros(())
         )
         return picture, loss
+
+    def attention(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Show where each motion style acts (the paper's Figs. 5 to 7): points as `forward` -> the heat,
+        [m, k, size, size] in [0, 1], and the cosines of each frame's motion styles, [m, k, k].
+
+        A layer's heat of style k is the sum over its filters o of att_ok |x_o|, x_o the filter's output after
+        the activation. It is brought to the size of the picture (bilinear), and divided by its largest value
+        of the frame, over styles and pixels; then averaged over the layers that follow the motion styles.
+        """
+        assert self.motion_styles, "no layer follows motion styles"
+        x, style, motion = self._begin(points)
+        layers = []
+        for conv in self.convs:
+            x, scores = conv(x, style, motion)
+            if scores is not None:
+                layer = einsum(scores.softmax(-1), x.float().abs(), "m o k, m o h w -> m k h w")
+                layer = F.interpolate(layer, size=(self.size, self.size), mode="bilinear")
+                layers.append(layer / layer.amax((1, 2, 3), keepdim=True).clamp(min=EPSILON))
+        unit = F.normalize(motion.float(), dim=-1)
+        return torch.stack(layers).mean(0), unit @ unit.mT
+
+    @property
+    def motion_styles(self) -> int:
+        """Count the motion styles that layers follow: what `attention` can show."""
+        followed = any(conv.patterns is not None for conv in self.convs)
+        return self.styles.count if followed else 0
+
+    def _begin(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Give what the first layer reads, [m, c, 4, 4], w [m, style_dim], and the motion styles [m, k, d] or
+        None.
+        """
+        point = points.flatten(1)
+        style, code = point.split([self.style_dim, point.shape[1] - self.style_dim], 1)
+        with torch.autocast(points.device.type, enabled=False):
+            motion = self.styles(point) if self.styles is not None else None
+        constant = repeat(self.constant, "c h w -> m c h w", m=len(point))
+        spread = repeat(code.to(self.constant.dtype), "m d -> m d h w", h=4, w=4)
+        return torch.cat([constant, spread], 1), style, motion
 
     def style_weights(self) -> Tensor:
         """Collect the weights through which w enters the layers: [style_dim, outputs]."""
