@@ -4,11 +4,25 @@ and the app.
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from vidgen import __main__ as cli
+from vidgen import heat, sampling, session
+from vidgen.checkpoint import save_model
+from vidgen.errors import VidgenError
+from vidgen.models.mocogan import MoCoGAN, MoCoGANConfig
 from vidgen.models.mostganv import MoStGANV, MoStGANVConfig
+from vidgen.recipe import Recipe
+from vidgen.session import Session
+from vidgen.video_io import read_clip
 
 TINY = {
     "size": 32,
@@ -102,3 +116,175 @@ def test_a_single_style_has_all_the_attention() -> None:
 def test_layers_that_follow_no_style_have_none_to_show(changes: dict) -> None:
     assert tiny().image.motion_styles == 3
     assert tiny(**changes).image.motion_styles == 0
+
+
+# ---- the library
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a folder with a model of three motion styles, which knows categories, and two without styles."""
+    folder = tmp_path_factory.mktemp("weights")
+    about = {"fps": 8, "default_frames": 10, "truncation": True}
+    named = about | {"categories": ["walk", "wave"], "title": "Tiny styles"}
+    save_model(folder / "styles.safetensors", tiny(num_labels=2), named)
+    save_model(folder / "no-styles.safetensors", tiny(motion_styles=0), about)
+    save_model(folder / "mocogan-sprites.safetensors", MoCoGAN(MoCoGANConfig(size=16, base_width=4)), {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def opened(weights: Path) -> Session:
+    return Session(weights)
+
+
+def test_an_inspection_is_of_the_clip_frame_by_frame(opened: Session) -> None:
+    recipe = Recipe(model="styles", frames=sampling.CHUNK + 5, content_seed=3, motion_seed=4, category=1)
+    found = opened.inspect(recipe)
+    assert (found.clip == opened.render(recipe)).all()
+    assert (found.heat.shape, found.heat.dtype) == ((21, 3, 32, 32), np.float32)
+    assert (found.cosine.shape, found.cosine.dtype) == ((3, 3), np.float32)
+    model = tiny(num_labels=2)
+    codes = sampling.codes([recipe], model, None, 8)
+    with torch.no_grad():
+        latents = model.latents(codes.content, codes.motion, codes.times, codes.label)
+        plain, cosine = model.image.attention(latents[0, :, :, None, None])
+    np.testing.assert_allclose(found.heat, plain, atol=0.01)  # the file holds half precision
+    np.testing.assert_allclose(found.cosine, cosine.mean(0), atol=0.01)
+    shorter = opened.inspect(recipe.replace(frames=5))
+    assert (shorter.heat == found.heat[:5]).all()
+    other = opened.inspect(recipe.replace(motion_seed=5))
+    assert np.abs(other.heat - found.heat).max() > 0.01
+
+
+@pytest.mark.parametrize("name", ["no-styles", "mocogan-sprites"])
+def test_a_model_without_styles_is_told(opened: Session, name: str) -> None:
+    with pytest.raises(VidgenError, match=f"{name} has no motion styles to inspect; choose one .*: styles"):
+        opened.inspect(Recipe(model=name))
+
+
+def test_heat_has_a_largest_size(opened: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "MAX_HEAT_BYTES", 100_000)
+    opened.inspect(Recipe(model="styles", frames=8))
+    with pytest.raises(VidgenError, match="9 frames of 3 motion styles .* fewer frames"):
+        opened.inspect(Recipe(model="styles", frames=9))
+
+
+def test_the_list_says_which_models_have_styles(opened: Session) -> None:
+    counts = {info.name: info.motion_styles for info in opened.models()}
+    assert counts == {"mocogan-sprites": 0, "no-styles": 0, "styles": 3}
+
+
+# ---- the pictures
+
+
+def test_equal_steps_of_heat_look_equal() -> None:
+    shown = heat.colours(np.linspace(0, 1, 21)) / 255
+    linear = np.where(shown > 0.04045, ((shown + 0.055) / 1.055) ** 2.4, shown / 12.92)
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    lightness = np.where(luminance > 0.008856, 116 * np.cbrt(luminance) - 16, 903.3 * luminance)  # CIE L*
+    steps = np.diff(lightness)
+    assert lightness[0] < 20 < 85 < lightness[-1]
+    assert steps.min() > 0.75 * steps.mean()
+    assert steps.max() < 1.25 * steps.mean()
+
+
+def test_overlays_show_heat_and_picture() -> None:
+    clip = np.zeros((2, 4, 4, 3), np.uint8)
+    clip[:, 0] = 255
+    values = np.zeros((2, 3, 4, 4), np.float32)
+    values[1, 2, 3, 3] = 0.25  # the strongest of this clip
+    shown = heat.with_overlays(clip, values)
+    assert shown.shape == (4, 2, 4, 4, 3)
+    assert (shown[0] == clip).all()
+    assert (shown[1] == shown[2]).all()
+    changed = np.argwhere((shown[3] != shown[1]).any(-1))
+    assert changed.tolist() == [[1, 3, 3]]
+    np.testing.assert_allclose(shown[3, 1, 3, 3], 0.6 * heat.VIRIDIS[-1], atol=1)
+    np.testing.assert_allclose(shown[1, 0, 0, 0], 0.6 * heat.VIRIDIS[0] + 0.4 * 255, atol=1)
+    grey = heat.with_overlays(clip[..., :1], values)
+    assert (grey == shown).all()
+
+
+@pytest.mark.parametrize(("count", "size"), [(2, (42, 66)), (4, (86, 66)), (5, (86, 100)), (9, (130, 100))])
+def test_a_film_of_labelled_cells_is_as_square_as_it_can_be(count: int, size: tuple[int, int]) -> None:
+    clips = (
+        np.zeros((count, 3, 30, 32, 3), np.uint8)
+        + np.arange(count, dtype=np.uint8)[:, None, None, None, None]
+    )
+    film = heat.labelled(clips, [str(number + 1) for number in range(count)])
+    assert film.shape == (3, *size, 3)
+    (top, left) = divmod(count - 1, round(size[1] / 34))
+    top, left = top * 44 + 12, left * 34
+    assert (film[:, top : top + 30, left : left + 32] == count - 1).all()
+    labels = [film[0, :12, place : place + 32] for place in (0, 34)]
+    assert all(label.min() < 100 for label in labels)
+    assert (labels[0] != labels[1]).any()
+
+
+# ---- the command line
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Give a function that runs `inspect` in an empty folder: (code, standard output, error)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "open_session", lambda: Session(weights))
+
+    def call(*argv: object) -> tuple[int, str, str]:
+        code = cli.main(["inspect", *(str(word) for word in argv)])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.mark.parametrize("ending", ["mp4", "gif", "webp", "png"])
+def test_the_film_has_a_cell_for_each_style(run: Run, opened: Session, ending: str) -> None:
+    seeds = ["--content-seed", 3, "--motion-seed", 5, "--category", "wave", "--frames", 9]
+    code, text, error = run("--model", "styles", *seeds, "--out", f"a.{ending}")
+    assert code == 0, error
+    film = read_clip(f"a.{ending}")
+    recipe = Recipe(model="styles", content_seed=3, motion_seed=5, category=1, frames=9, fps=8)
+    assert film.frames.shape == (9, 90, 66, 3)
+    assert Recipe.from_dict(film.recipe) == recipe
+    found = opened.inspect(recipe)
+    if ending == "png":
+        assert (film.frames[:, 12:44, :32] == found.clip).all()
+        assert (film.frames[:, 58:, 34:] == heat.with_overlays(found.clip, found.heat)[3]).all()
+    _, head, *rows = text.splitlines()
+    assert head.split() == ["1", "2", "3"]
+    table = np.array([[float(word) for word in row.split()] for row in rows])
+    assert table[:, 0].tolist() == [1, 2, 3]
+    np.testing.assert_allclose(table[:, 1:], found.cosine, atol=0.0051)
+
+
+def test_the_matrix_comes_as_json_too(run: Run, opened: Session) -> None:
+    code, text, _ = run("--model", "styles", "--out", "a.png", "--json")
+    assert code == 0
+    record = json.loads(text)
+    assert (record["model"], record["frames"]) == ("styles", 10)
+    found = opened.inspect(Recipe(model="styles", frames=10, fps=8))
+    np.testing.assert_allclose(record["cosine"], found.cosine)
+
+
+@pytest.mark.parametrize(
+    ("argv", "part"),
+    [
+        (["--out", "a.mp4"], "choose one that has: styles"),
+        (["--out", "a.mp4", "--model", "no-styles"], "no-styles has no motion styles"),
+        (["--out", "a.mp4", "--model", "style"], "did you mean 'styles'"),
+        (["--out", "a.txt", "--model", "styles"], "must end in"),
+        (["--out", "a.mp4", "--model", "styles", "--category", 2], "0 to 1"),
+        (["--out", "a.mp4", "--model", "styles", "--frames", 0], "frames"),
+        (["--model", "styles"], "--out"),
+    ],
+)
+def test_a_mistake_is_one_sentence(run: Run, argv: list[object], part: str) -> None:
+    code, text, error = run(*argv)
+    assert (code, text, error.count("\n")) == (2, "", 1)
+    assert part in error
+    assert os.listdir() == []

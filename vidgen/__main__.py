@@ -1,9 +1,10 @@
-"""The command line: python -m vidgen models | sample | grid | retarget | eval | bench.
+"""The command line: python -m vidgen models | sample | grid | inspect | retarget | eval | bench.
 
     python -m vidgen models
     python -m vidgen sample --model mocogan-sprites --content-seed 3 --motion-seed 5 --out walk.mp4
     python -m vidgen sample --recipe walk.mp4 --speed 0.5 --out slow.gif
     python -m vidgen grid --model mocogan-sprites --contents 1 2 3 --motions 4 5 6 --out grid.mp4
+    python -m vidgen inspect --model NAME --motion-seed 5 --out styles.mp4
     python -m vidgen retarget --model NAME --input me.mp4 --out character.mp4 --panels source,result
     python -m vidgen eval --model mocogan-shapes --data shapes --json shapes.json
     python -m vidgen bench
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from vidgen.errors import VidgenError
+from vidgen.heat import labelled, with_overlays
 from vidgen.painter import BLEND
 from vidgen.recipe import Recipe
 from vidgen.video_io import check_output, check_suffix, read_recipe, tile, write_clip
@@ -119,28 +121,29 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     """Return the parser and, by name, those of its commands."""
     parser = Parser(prog="python -m vidgen", description=__doc__.split("\n\n")[0])
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="models | sample | grid | retarget | eval | bench"
+        dest="command", required=True, metavar="models | sample | grid | inspect | retarget | eval | bench"
     )
     models = commands.add_parser("models", help="list the models")
     sample = commands.add_parser("sample", help="make one clip")
     grid = commands.add_parser("grid", help="make a film of contents (rows) x motions (columns)")
+    inspect = commands.add_parser("inspect", help="show where each motion style acts, and how alike they are")
     retarget = commands.add_parser("retarget", help="turn the face in a video into a character's")
     evaluate = commands.add_parser("eval", help="measure a model against real clips")
     bench = commands.add_parser("bench", help="measure the speed of rendering against the plain network")
-    known = {"models": models, "sample": sample, "grid": grid, "retarget": retarget}
+    known = {"models": models, "sample": sample, "grid": grid, "inspect": inspect, "retarget": retarget}
     known |= {"eval": evaluate, "bench": bench}
-    runs = (run_models, run_sample, run_grid, run_retarget, run_eval, run_bench)
+    runs = (run_models, run_sample, run_grid, run_inspect, run_retarget, run_eval, run_bench)
     for command, run in zip(known.values(), runs, strict=True):
         command.set_defaults(run=run)
     add_retarget_options(retarget)
     add_eval_options(evaluate)
-    for command in (models, bench):
+    for command in (models, inspect, bench):
         command.add_argument("--json", action="store_true", help="print JSON")
     bench.add_argument("--model", default=Recipe().model, help=OPTIONS[0].help)
     bench.add_argument("--threads", type=int, default=1, help="processor threads for both ways (default: 1)")
     grid.add_argument("--contents", type=int, nargs="+", required=True, metavar="SEED", help="content seeds")
     grid.add_argument("--motions", type=int, nargs="+", required=True, metavar="SEED", help="motion seeds")
-    for command, options in ((sample, SEEDS + OPTIONS), (grid, OPTIONS)):
+    for command, options in ((sample, SEEDS + OPTIONS), (grid, OPTIONS), (inspect, SEEDS + OPTIONS)):
         for option in options:
             option.add_to(command)
         command.add_argument(
@@ -286,6 +289,25 @@ def run_grid(options: argparse.Namespace) -> None:
         rows.append(row)
         _progress(len(rows), len(options.contents))
     write_clip(options.out, tile(np.stack(rows)), recipe.fps, recipe.to_dict())
+
+
+def run_inspect(options: argparse.Namespace) -> None:
+    """Write a clip with, beside it, where each motion style acts; print the cosines of the styles."""
+    check_output(check_suffix(options.out))
+    session = open_session()
+    recipe = chosen_recipe(session, options)
+    found = session.inspect(recipe)
+    names = [str(style + 1) for style in range(len(found.cosine))]
+    film = labelled(with_overlays(found.clip, found.heat), ["clip", *names])
+    write_clip(options.out, film, recipe.fps, recipe.to_dict())
+    if options.json:
+        record = {"model": recipe.model, "frames": recipe.frames, "cosine": found.cosine.tolist()}
+        sys.stdout.write(json.dumps(record, indent=2) + "\n")
+        return
+    sys.stdout.write("cosines of the motion styles, mean over the frames\n")
+    for name, row in (("", names), *zip(names, found.cosine, strict=True)):
+        cells = (one if isinstance(one, str) else f"{one:.2f}" for one in row)
+        sys.stdout.write(f"{name:>4}" + "".join(f"{cell:>7}" for cell in cells) + "\n")
 
 
 def run_retarget(options: argparse.Namespace) -> None:

@@ -40,6 +40,7 @@ class ModelInfo:
     truncation: bool
     default_frames: int
     reversible: bool = False  # a translator that also translates back
+    motion_styles: int = 0  # of which a generator can show where each acts
 
 
 def models(folder: str | Path = WEIGHTS) -> list[ModelInfo]:
@@ -86,6 +87,7 @@ def _info(path: Path, family: str, config: dict[str, Any], about: dict[str, Any]
         truncation=bool(about.get("truncation", False)),
         default_frames=int(_number("default_frames", about.get("default_frames", 32), RANGES["frames"])),
         reversible=bool(config.get("reversible", False)),
+        motion_styles=int(_number("motion_styles", config.get("motion_styles", 0), (0, math.inf))),
     )
 
 

@@ -197,6 +197,25 @@ class Renderer:
         """Yield chunks of frames, uint8 [chunk, h, w, c], clip after clip: memory does not grow with the
         clip.
         """
+        for chunk, count in self._chunks(codes):
+            yield to_bytes(self.image(chunk)[:count])
+
+    @torch.inference_mode()
+    def attention(self, codes: Codes) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield where motion styles act and how alike they are, for chunks of frames, clip after clip: heat
+        float32 [chunk, k, h, w], cosine float32 [chunk, k, k].
+        """
+        for chunk, count in self._chunks(codes):
+            heat, cosine = self.image.attention(chunk)
+            yield heat[:count].float().cpu().numpy(), cosine[:count].float().cpu().numpy()
+
+    @torch.inference_mode()
+    def path(self, codes: Codes) -> Tensor:
+        """Walk the motion paths: [n, t, d]."""
+        return _spliced(codes.to(self.device), self.model.path)
+
+    def _chunks(self, codes: Codes) -> Iterator[tuple[Tensor, int]]:
+        """Yield the points of CHUNK frames, [CHUNK, d, 1, 1], of which the first so many are the clips'."""
         codes = codes.to(self.device)
         placed = codes.truncation, codes.moves
         latent = _spliced(
@@ -206,13 +225,7 @@ class Renderer:
         for chunk in points.split(CHUNK):
             padded = chunk.new_zeros(CHUNK, *chunk.shape[1:])
             padded[: len(chunk)] = chunk
-            picture = self.image(padded.to(self.dtype, memory_format=torch.channels_last))[: len(chunk)]
-            yield to_bytes(picture)
-
-    @torch.inference_mode()
-    def path(self, codes: Codes) -> Tensor:
-        """Walk the motion paths: [n, t, d]."""
-        return _spliced(codes.to(self.device), self.model.path)
+            yield padded.to(self.dtype, memory_format=torch.channels_last), len(chunk)
 
     def clips(self, codes: Codes) -> np.ndarray:
         """Render whole clips: uint8 [n, t, h, w, c]."""

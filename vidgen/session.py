@@ -24,6 +24,18 @@ from vidgen.recipe import Recipe
 from vidgen.translator import FrameTranslator
 
 GRID_CHUNK = 8  # clips whose codes are made at once
+MAX_HEAT_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A clip, uint8 [t, h, w, c]; where each motion style acts in it, heat float32 [t, k, h, w] in [0, 1];
+    how alike the styles are, cosine float32 [k, k], mean over the frames.
+    """
+
+    clip: np.ndarray
+    heat: np.ndarray
+    cosine: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -142,9 +154,33 @@ class Session:
         mean, axes = loaded.plane
         return ((path - mean) @ axes).cpu().numpy()
 
+    def inspect(self, recipe: Recipe) -> Inspection:
+        """Show where each motion style acts in a clip; VidgenError for a model without motion styles.
+
+        Heat is measured within each frame: 1 is where a style acts most, of all styles and pixels.
+        """
+        info, loaded = self.info(recipe.model), self._load(self.check(recipe).model)
+        styles = getattr(loaded.renderer.image, "motion_styles", 0)
+        if not styles:
+            raise VidgenError(f"{info.name} has no motion styles to inspect; choose {self._with_styles()}.")
+        if recipe.frames * styles * info.size**2 * 4 > MAX_HEAT_BYTES:
+            raise VidgenError(
+                f"{recipe.frames} frames of {styles} motion styles are over the "
+                f"{MAX_HEAT_BYTES / 2**30:g} GiB that they may take: ask for fewer frames."
+            )
+        codes = self._codes([recipe], loaded)
+        heat, cosine = zip(*loaded.renderer.attention(codes), strict=True)
+        return Inspection(
+            loaded.renderer.clips(codes)[0], np.concatenate(heat), np.concatenate(cosine).mean(0)
+        )
+
     def meters(self, clip: np.ndarray) -> dict[str, float]:
         """Measure a clip, uint8 [t, h, w, c]: content_drift, motion_energy, flicker."""
         return scores.meters(clip)
+
+    def _with_styles(self) -> str:
+        names = [info.name for info in self.generators() if info.motion_styles]
+        return f"one that has: {', '.join(names)}" if names else "a MoStGAN-V, of which none is installed"
 
     def _clips(self, recipes: Sequence[Recipe]) -> np.ndarray:
         loaded = self._load(recipes[0].model)
