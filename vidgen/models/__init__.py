@@ -13,7 +13,8 @@
 
 Generators: `forward(content, motion, times, label=None, strength=1.0, smoothness=0.0, truncation=1.0,
 moves=None) -> video`; `latents(same) -> [n, t, d]`, what the picture network draws frames from; `folded()`,
-that network ready for rendering; `path(motion, times, label, strength, smoothness)`, for the plot;
+that network ready for rendering; `plain()`, the model in its readable form, to measure by; `path(motion,
+times, label, strength, smoothness)`, for the plot;
 `content_weights() -> [d, outputs]`, those through which the content enters where `moves` [n, d] are added to
 it. Where the picture network follows motion styles, it also has `motion_styles`, their number k, and
 `attention(points [m, d, 1, 1]) -> (heat [m, k, h, w] in [0, 1], cosine [m, k, k])`: where each style acts,

@@ -414,6 +414,10 @@ class MoCoGAN(nn.Module):
         """Copy G_I for rendering."""
         return FastImageGenerator(copy.deepcopy(self.image).eval()).eval()
 
+    def plain(self) -> MoCoGAN:
+        """Give the model in its readable form, which it has."""
+        return self
+
     def content_weights(self) -> Tensor:
         """Collect the weights through which the content enters, as they act on noise near 0: [d_C,
         outputs].

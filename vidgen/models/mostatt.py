@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from einops import einsum, rearrange, repeat
 from torch import Tensor, nn
 
-from vidgen.layers import GAIN, SLOPE, EqualLinear, convolve, normalise
+from vidgen.layers import GAIN, SLOPE, EqualLinear, activate, convolve, normalise, smooth
 
 EPSILON = 1e-8
 
@@ -188,6 +188,35 @@ class StyledConv(nn.Module):
         scores = attend(weight, scale, patterns, self.order)
         filters = MovedFilters.apply(weight, scale, scores.softmax(-1), patterns)
         return rearrange(filters, f"m o ({self.layout}) -> m o i y x", **side), scores
+
+
+class PlainStyledConv(StyledConv):
+    """The readable twin of a `StyledConv`: every frame has its own filters in every layer, by the formula."""
+
+    def forward(self, x: Tensor, style: Tensor, motion: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        content = repeat(self.affine(style), "m i -> m 1 i 1 1") * self.weight  # m o i y x
+        filters, scores = content, None
+        if self.patterns is not None:
+            assert motion is not None
+            patterns = rearrange(
+                self.patterns(motion), f"m k ({self.layout}) -> m k i y x", y=self.KERNEL, x=self.KERNEL
+            )
+            judged = content if self.order == "content" else self.weight.expand_as(content)
+            scores = einsum(judged, patterns, "m o i y x, m k i y x -> m o k") / math.sqrt(
+                content[0, 0].numel()
+            )
+            mixed = einsum(scores.softmax(-1), patterns, "m o k, m k i y x -> m o i y x")
+            mixed = mixed / mixed.abs().amax((1, 2, 3, 4), keepdim=True)
+            filters = content * (1 + F.leaky_relu(mixed, SLOPE))
+        filters = filters * (filters.square().sum((2, 3, 4), keepdim=True) + EPSILON).rsqrt()
+        if self.up:
+            own = rearrange(filters, "m o i y x -> (m i) o y x")
+            joined = rearrange(x, "m i h w -> 1 (m i) h w")
+            x = F.conv_transpose2d(joined, own, stride=2, groups=len(filters))
+            x = smooth(rearrange(x, "1 (m o) h w -> m o h w", m=len(filters)), 1, gain=4.0)
+        else:
+            x = convolve(x, filters)
+        return activate(x + rearrange(self.bias, "o -> o 1 1")), scores
 
 
 def demodulation(weight: Tensor, scale: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from vidgen.errors import VidgenError
 from vidgen.layers import EqualConv, EqualLinear, activate, batch_deviation, double, normalise
 from vidgen.models.contract import check_codes
-from vidgen.models.mostatt import EPSILON, StyledConv, ToColour, diversity_loss
+from vidgen.models.mostatt import EPSILON, PlainStyledConv, StyledConv, ToColour, diversity_loss
 from vidgen.models.motion import MotionEncoder, MotionStyles
 from vidgen.timecodes import DistanceFeatures
 
@@ -144,10 +144,10 @@ class Synthesis(nn.Module):
     """Draw frames from points [w ; v(t)]: [m, style_dim + code_dim, 1, 1] -> [m, c, size, size].
 
     From a learned 4x4 constant and v(t), through a convolution at 4 px and two at each doubling; the colours
-    of all resolutions are added up.
+    of all resolutions are added up. conv: the class of the convolutions.
     """
 
-    def __init__(self, config: MoStGANVConfig) -> None:
+    def __init__(self, config: MoStGANVConfig, conv: type[StyledConv] = StyledConv) -> None:
         super().__init__()
         self.size, self.style_dim = config.size, config.style_dim
         self.constant = nn.Parameter(torch.randn(config.width(4), 4, 4))
@@ -163,9 +163,9 @@ class Synthesis(nn.Module):
                 motion = config.motion_style_dim, config.style_rank
             kind = {"motion": motion, "order": config.order}
             if size > 4:
-                self.convs.append(StyledConv(inputs, width, config.style_dim, up=True, **kind))
+                self.convs.append(conv(inputs, width, config.style_dim, up=True, **kind))
                 inputs = width
-            self.convs.append(StyledConv(inputs, width, config.style_dim, **kind))
+            self.convs.append(conv(inputs, width, config.style_dim, **kind))
             self.colours.append(ToColour(width, config.channels, config.style_dim))
             size, inputs = 2 * size, width
 
@@ -359,6 +359,13 @@ class MoStGANV(nn.Module):
     def folded(self) -> Synthesis:
         """Copy the image network for rendering."""
         return copy.deepcopy(self.image).eval()
+
+    def plain(self) -> MoStGANV:
+        """Copy the model in its readable form, of which this one is the faster twin."""
+        twin = copy.deepcopy(self)
+        twin.image = Synthesis(self.config, PlainStyledConv).to(self.style_mean.device)
+        twin.image.load_state_dict(self.image.state_dict())
+        return twin.train(self.training)
 
     def content_weights(self) -> Tensor:
         """Collect the weights through which w enters the image network, where `moves` are added: [style_dim,
