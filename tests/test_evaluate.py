@@ -278,3 +278,8 @@ class TestEvaluate:
         assert text.startswith(f"before\n{begin}\n| weights |")
         assert text.endswith(f"{end}\nafter\n")
         assert "old" not in text
+
+
+@pytest.mark.parametrize("path", sorted(cards.WEIGHTS.glob("*.safetensors")), ids=lambda path: path.stem)
+def test_a_card_is_of_the_weights_beside_it(path: Path) -> None:
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in path.with_suffix(".md").read_text()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,7 @@ from vidgen.metrics.features import (
 
 ROOT = Path(__file__).parents[1]
 RNG_SEED = 7
+Degradation = Callable[[np.ndarray, int], np.ndarray]
 TINY = JudgeConfig(
     size=16,
     width=8,
@@ -84,6 +87,36 @@ class TestFrechetDistance:
         assert scores.frechet_distance(features, features) == pytest.approx(0, abs=1e-9)
         line = np.linspace(-1, 1, 30)[:, None] * np.eye(1, 40)
         assert scores.frechet_distance(line, 2 * line) == pytest.approx(line[:, 0].var(ddof=1))
+
+    @pytest.mark.parametrize("rank", [1, 3, 6])
+    def test_singular_covariances_give_the_closed_form(self, rng: np.random.Generator, rank: int) -> None:
+        """Rows A z and B z of the same white z, A and B commuting: the gap of A and B, and of the means."""
+        white = rng.normal(size=(400, 8))
+        white -= white.mean(0)
+        white = white @ np.linalg.inv(np.linalg.cholesky(np.cov(white.T))).T
+        axes = np.linalg.qr(rng.normal(size=(8, 8)))[0]
+        a, b = np.arange(1, 9) * (np.arange(8) < rank), np.full(8, 2.0) * (np.arange(8) >= rank - 1)
+        first, second = (white * a) @ axes.T + 1, (white * b) @ axes.T + 3
+        expected = np.sum((a - b) ** 2) + 8 * 2**2
+        assert scores.frechet_distance(first, second) == pytest.approx(expected, rel=1e-12)
+        assert scores.frechet_distance(first, second, ddof=0) == pytest.approx(
+            np.sum((a - b) ** 2) * 399 / 400 + 8 * 2**2, rel=1e-12
+        )
+
+    def test_small_eigenvalues_far_from_zero_keep_their_digits(self) -> None:
+        """Constant features far from zero: a covariance of squares would lose the spread among the digits."""
+        spread = np.array([[-1.0], [0.0], [1.0]]) * 1e-3
+        wide = scores.frechet_distance(1e6 + spread, 1e6 + 3 * spread)
+        assert wide == pytest.approx((2 * 1e-3) ** 2, rel=1e-3)
+
+    def test_features_may_come_in_any_parts(self, rng: np.random.Generator) -> None:
+        first, second = rng.normal(size=(210, 12)) @ rng.normal(size=(12, 12)) + 5, rng.normal(size=(90, 12))
+        whole, parts = scores.frechet_distance(first, second), scores.Gaussian()
+        for part in np.split(first, [1, 2, 9, 150]):
+            parts.add(part)
+        assert parts.count == 210 and parts.rows.shape == (12, 12)
+        assert np.allclose(parts.root() @ parts.root().T, np.cov(first.T))
+        assert scores.frechet_distance(parts, second) == pytest.approx(whole, rel=1e-12)
 
     def test_order_and_size_do_not_matter(self, rng: np.random.Generator) -> None:
         first, second = rng.normal(size=(30, 50)), rng.normal(size=(90, 50)) + 1
@@ -192,6 +225,17 @@ class TestDiversity:
         assert scores.nearest_distance(known[3:5], known) == pytest.approx(0, abs=0.1)
         assert scores.nearest_distance(noise(rng, 3, 2, 8, 8, 3), known) > 50
 
+    def test_the_nearest_are_found_whatever_parts_they_come_in(self, rng: np.random.Generator) -> None:
+        known, clips = noise(rng, 9, 2, 8, 8, 3), noise(rng, 3, 2, 8, 8, 3)
+        clips[1] = known[7]
+        nearest = scores.Nearest(clips)
+        for part in np.split(known, [2, 5]):
+            nearest.add(part)
+        table = scores.distances(clips, known)
+        assert np.allclose(nearest.distance, table.min(1))
+        assert (nearest.found == known[table.argmin(1)]).all()
+        assert nearest.distance[1] == pytest.approx(0, abs=0.1)
+
 
 class TestMeters:
     def test_a_still_clip_reads_zero(self, rng: np.random.Generator) -> None:
@@ -294,6 +338,103 @@ def test_shipped_judges_are_good_and_have_a_card(path: Path) -> None:
     assert test["category"] > 0.95
     assert judge.logits(torch.zeros(1, 16, 3, 64, 64)).shape == (1, len(about["categories"]))
     assert f"{test['category']:.3f}" in card
+
+
+DEGREES = 3
+
+
+def blurred(clips: np.ndarray, degree: int) -> np.ndarray:
+    """Blur every frame by `degree` px."""
+    return np.stack([[cv2.GaussianBlur(f, (0, 0), degree) for f in c] for c in clips]) if degree else clips
+
+
+def noisy(clips: np.ndarray, degree: int) -> np.ndarray:
+    """Add noise of 20 levels a degree."""
+    added = np.random.default_rng(0).normal(0, 20 * degree, clips.shape) if degree else 0
+    return np.clip(clips + added, 0, 255).astype(np.uint8)
+
+
+def frozen(clips: np.ndarray, degree: int) -> np.ndarray:
+    """Let the last 5, 10, 15 of 16 frames repeat the one before."""
+    last = clips.shape[1] - 5 * degree
+    return np.concatenate([clips[:, :last], np.repeat(clips[:, last - 1 : last], 5 * degree, 1)], 1)
+
+
+def shuffled(clips: np.ndarray, degree: int) -> np.ndarray:
+    """Change the order of 5, 10, 15 of the frames of each clip."""
+    out, rng = clips.copy(), np.random.default_rng(0)
+    for clip in out:
+        places = rng.permutation(len(clip))[: 5 * degree]
+        clip[np.sort(places)] = clip[places]
+    return out
+
+
+def swapped(clips: np.ndarray, degree: int) -> np.ndarray:
+    """Let a third of the clips, two, or all show another clip from half-way on."""
+    out, count = clips.copy(), len(clips) * degree // DEGREES
+    out[:count, clips.shape[1] // 2 :] = np.roll(clips, 7, 0)[:count, clips.shape[1] // 2 :]
+    return out
+
+
+class TestDegradation:
+    """The worse the clips, the worse the figure."""
+
+    clips = ShapeClips(96, split="test").batch(range(96))
+    labels = ShapeClips(96, split="test").labels[48:]
+    real, made = clips[:48], clips[48:]
+
+    @pytest.mark.parametrize("worse", [blurred, noisy, frozen, shuffled, swapped])
+    def test_the_distance_grows_with_what_is_wrong(self, worse: Degradation) -> None:
+        judge, _ = load_judge(ROOT / "weights" / "probes" / "actions.safetensors")
+        features = [clip_features(judge, worse(self.made, degree)) for degree in range(DEGREES + 1)]
+        found = [scores.frechet_distance(features[0], some) for some in features]
+        assert found[0] == pytest.approx(0, abs=1e-6) and np.all(np.diff(found) > 0), found
+
+    @pytest.mark.parametrize("worse", [noisy, swapped])
+    def test_so_does_the_content_distance(self, worse: Degradation) -> None:
+        drawn = [worse(self.made, degree) for degree in range(DEGREES + 1)]
+        found = [scores.average_content_distance(shapes.shape_colours(clips)) for clips in drawn]
+        assert np.all(np.diff(found) > 0), found
+
+    def test_a_frozen_frame_has_no_content_distance_and_no_category(self) -> None:
+        drawn = [frozen(self.made, degree) for degree in range(DEGREES + 1)]
+        control = [scores.accuracy(shapes.shape_axis(clips), self.labels) for clips in drawn]
+        assert control[0] > 0.9 and control[-1] == 0 and np.all(np.diff(control) <= 0), control
+        assert scores.average_content_distance(shapes.shape_colours(drawn[-1])) < 1e-9
+
+    @pytest.mark.parametrize("worse", [noisy, shuffled])
+    def test_flicker_grows(self, worse: Degradation) -> None:
+        drawn = [worse(self.made, degree) for degree in range(DEGREES + 1)]
+        found = [np.mean([scores.flicker(clip) for clip in clips]) for clips in drawn]
+        assert np.all(np.diff(found) > 0), found
+
+    def test_drift_grows_as_identities_change_half_way(self) -> None:
+        drawn = [swapped(self.made[:6], degree) for degree in range(DEGREES + 1)]
+        found = [np.mean([scores.content_drift(clip) for clip in clips]) for clips in drawn]
+        assert np.all(np.diff(found) > 0), found
+
+    @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+    def test_the_swap_error_is_the_share_that_goes_wrong(
+        self, rng: np.random.Generator, share: float
+    ) -> None:
+        base, other, third = (shapes.shape_content(part)["colour"] for part in np.split(self.clips, 3))
+        wrong = rng.permutation(len(base)) < share * len(base)
+        moved = {"colour": np.where(wrong[:, None], third, base)}
+        found = scores.swap_error({"colour": base}, moved, {"colour": other})["mean"]
+        assert found == pytest.approx(share, abs=0.15)
+
+    def test_copies_are_nearer_the_more_of_them_there_are(self) -> None:
+        found = []
+        for copies in (0, 16, 32, 48):
+            made = np.concatenate([self.real[:copies], self.made[copies:]])
+            found.append(scores.nearest_distance(made[:, ::4], self.real[:, ::4]))
+        assert np.all(np.diff(found) < 0) and found[-1] == pytest.approx(0, abs=0.1), found
+
+    def test_diversity_falls_as_clips_repeat(self) -> None:
+        found = [
+            scores.diversity(np.resize(self.made[:count, ::4], (48, 4, 64, 64, 3))) for count in (48, 9, 1)
+        ]
+        assert np.all(np.diff(found) < 0) and found[-1] == pytest.approx(0, abs=0.1), found
 
 
 class TestLoadJudge:
