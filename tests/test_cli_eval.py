@@ -230,6 +230,14 @@ class TestGenerators:
         assert told in error
         assert list(tmp_path.iterdir()) == []
 
+    def test_the_commands_of_the_readme_parse(self) -> None:
+        text = (readers.PROBES.parents[1] / "README.md").read_text(encoding="utf-8")
+        lines = text.split("<!-- commands: eval -->\n```bash\n")[1].split("```")[0].splitlines()
+        assert len(lines) == 4
+        for line in lines:
+            assert line.startswith("python -m vidgen ")
+            assert cli.parse(line.split()[3:]).command == "eval"
+
     def test_every_metric_is_in_the_help(self, run: Run) -> None:
         _, text, _ = run("--help")
         assert all(f" {name}" in " ".join(text.split()) for name in command.METRICS)
