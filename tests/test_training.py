@@ -169,7 +169,7 @@ def run(out: Path, *extra: str) -> int:
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["--steps=4", "--save-every=2", "--code-match=1"]
+    words = ["--steps=4", "--save-every=2"]
     assert run(tmp_path / "whole", *words) == 0
     real_step = MoCoGANTrainer.step
 

@@ -1,8 +1,9 @@
-"""The training loop that every trainer shares: run folder, checkpoints, resume, logs.
+"""The training loop that every trainer shares: run folder, checkpoints, resume, watching.
 
 A trainer is an object with `state() -> dict`, `load(state)`, `step(index) -> dict of floats` and
-`sample(folder, index)`. All random numbers of a step come from (seed, step), so a resumed run repeats an
-uninterrupted one.
+`sample(folder, index)`. All random numbers of a step come from (seed, step), so a resumed run, or one that
+was killed at any moment, repeats an uninterrupted one bit for bit on the CPU. A run may also offer
+`score(step) -> float`, lower is better, by which the best weights are kept beside the last.
 """
 
 from __future__ import annotations
@@ -10,29 +11,46 @@ from __future__ import annotations
 import json
 import math
 import os
-import pickle
 import platform
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from tqdm import tqdm
 
+from train import checkpoints
+from train.checkpoints import spared
+from train.distributed import Team, part_seed
+from train.watching import Watch
 from vidgen.errors import VidgenError
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a run took: hours in all, and the options changed on the way ({"step", "options": {name: [old,
-    new]}}).
+    """What a run took: hours in all, the options changed on the way ({"step", "options": {name: [old,
+    new]}}), and the best step so far with its score.
     """
 
     hours: float
     changes: list[dict[str, Any]]
+    best: dict[str, float] | None = None
+
+
+@dataclass
+class Progress:
+    """How far a run is: what a checkpoint holds beside the trainer's state.
+
+    sums: losses that are not in the log yet.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, float] | None = None
+    sums: dict[str, list[float]] = field(default_factory=dict)
 
 
 class Trainer(Protocol):
@@ -47,17 +65,6 @@ class Trainer(Protocol):
     def sample(self, folder: Path, index: int) -> None: ...
 
 
-def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write the training state whole or not at all."""
-    part = path.with_suffix(".part")
-    try:
-        torch.save(state, part)
-        os.replace(part, path)
-    except (OSError, RuntimeError) as error:
-        part.unlink(missing_ok=True)
-        raise VidgenError(f"Cannot write {path}: {error}.") from error
-
-
 def run(
     trainer: Trainer,
     out: Path,
@@ -69,87 +76,138 @@ def run(
     log_every: int = 20,
     revise: bool = False,
     on_save: Callable[[int, Record], None] | None = None,
+    score: Callable[[int], float] | None = None,
+    images: int = 1,
+    tensorboard: bool = False,
+    team: Team | None = None,
+    about: dict[str, Any] | None = None,
 ) -> Record:
     """Train to `steps`, resuming from `out` when it holds a run of the same options.
 
     revise: resume with other options too; each change is kept in the record. on_save: called with the step
-    and the record so far after each checkpoint.
+    and the record so far before each checkpoint. score: of a step, lower is better. images: real frames that
+    a step learns from. about: the machine, for the report. Raises VidgenError where a loss or a weight is no
+    number, and keeps the checkpoint before it.
     """
+    team = team or Team()
     out.mkdir(parents=True, exist_ok=True)
-    checkpoint = out / "state.pt"
-    first, seconds, changes = 0, 0.0, []
-    if checkpoint.exists():
-        first, seconds, changes = _resume(trainer, checkpoint, options, revise)
-    (out / "options.json").write_text(json.dumps(options, indent=1))
-    bar = tqdm(
-        range(first, steps), initial=first, total=steps, unit="step", dynamic_ncols=True, mininterval=5
-    )
-    started, sums = time.monotonic(), {}
-    with (out / "log.jsonl").open("a") as log:
-        for index in bar:
-            torch.manual_seed(options["seed"] * 1_000_003 + index)
-            for name, value in trainer.step(index).items():
-                sums.setdefault(name, []).append(value)
-            if (index + 1) % log_every == 0 or index + 1 == steps:
-                means = {name: sum(values) / len(values) for name, values in sums.items()}
-                _watch(means, index)
-                spent = seconds + time.monotonic() - started
-                log.write(json.dumps({"step": index + 1, "seconds": round(spent, 1), **means}) + "\n")
-                log.flush()
-                bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()}, refresh=False)
-                sums = {}
-            if (index + 1) % sample_every == 0 or index + 1 == steps:
-                trainer.sample(out, index + 1)
-            if (index + 1) % save_every == 0 or index + 1 == steps:
-                spent = seconds + time.monotonic() - started
-                own = {"step": index + 1, "seconds": spent, "options": options, "changes": changes}
-                save_state(checkpoint, {**own, "trainer": trainer.state()})
+    progress = _resume(trainer, out, steps, options, revise, team)
+    kept, began = progress.step, time.monotonic() - progress.seconds
+    if team.leads:
+        _write(out / "options.json", json.dumps(options, indent=1))
+        _write(out / "run.json", json.dumps(about or {}, indent=1))
+    watch = Watch(out, progress.step, steps, images=images, tensorboard=tensorboard, shown=team.leads)
+    watch.sums = progress.sums
+    try:
+        for index in range(progress.step, steps):
+            step, last = index + 1, index + 1 == steps
+            torch.manual_seed(part_seed(options["seed"], index))
+            losses = team.mean(trainer.step(index))
+            _check(losses, step, kept)
+            watch.add(losses)
+            if step % log_every == 0 or last:
+                watch.write(step, time.monotonic() - began)
+            if not team.leads:
+                continue
+            if step % sample_every == 0 or last:
+                with spared("The sample sheet"):
+                    trainer.sample(out, step)
+                watch.picture(out / f"samples-{step:06d}.png", step)
+            if step % save_every == 0 or last:
+                if place := checkpoints.broken(state := trainer.state()):
+                    raise _broke(step, f"{place!r} in the networks or optimisers is not finite", kept)
+                if score:
+                    _rate(progress, watch, step, score(step))
+                progress.step, progress.seconds = step, time.monotonic() - began
+                progress.sums = watch.sums
                 if on_save:
-                    on_save(index + 1, Record(spent / 3600, changes))
-    return Record((seconds + time.monotonic() - started) / 3600, changes)
+                    with spared("The weights file"):
+                        on_save(step, _record(progress))
+                kept = step if _save(out, progress, options, state) else kept
+    finally:
+        watch.close()
+    if team.leads and kept < steps:
+        raise VidgenError(
+            f"{out} has no room for the end of the run: free some, and the same command goes on "
+            f"from step {kept}."
+        )
+    progress.seconds = time.monotonic() - began
+    return _record(progress)
+
+
+def _record(progress: Progress) -> Record:
+    return Record(progress.seconds / 3600, progress.changes, progress.best)
+
+
+def _save(out: Path, progress: Progress, options: dict[str, Any], state: dict[str, Any]) -> bool:
+    return checkpoints.save_state(out, {**vars(progress), "options": options, "trainer": state})
+
+
+def _rate(progress: Progress, watch: Watch, step: int, score: float) -> None:
+    watch.score(step, score)
+    if math.isfinite(score) and (progress.best is None or score < progress.best["score"]):
+        progress.best = {"step": step, "score": score}
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    os.replace(part, path)
 
 
 def _resume(
-    trainer: Trainer, checkpoint: Path, options: dict[str, Any], revise: bool
-) -> tuple[int, float, list[dict[str, Any]]]:
-    try:
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        reason = type(error).__name__
-        raise VidgenError(f"{checkpoint} cannot be read; remove it to start anew ({reason}).") from error
-    old = saved["options"]
-    changed = {name: [old[name], new] for name, new in options.items() if old.get(name, new) != new}
-    if changed and not revise:
-        name, (was, _) = next(iter(changed.items()))
-        raise VidgenError(
-            f"{checkpoint.parent} holds a run with another {name} ({was}); "
-            "choose another --out, the same options, or --revise to go on with the new ones."
-        )
-    if saved["step"] > options["steps"]:
-        raise VidgenError(
-            f"{checkpoint.parent} has {saved['step']} steps already; ask for at least as many by --steps."
-        )
+    trainer: Trainer, out: Path, steps: int, options: dict[str, Any], revise: bool, team: Team
+) -> Progress:
+    """Take up the run that a folder holds, as its first process finds it."""
+    saved = None
+    if team.leads and checkpoints.exists(out):
+        saved = checkpoints.load_state(out)
+        if saved["step"] > steps:
+            raise VidgenError(
+                f"{out} has {saved['step']} steps already; ask for at least as many by --steps."
+            )
+    if (saved := team.from_first(saved)) is None:
+        return Progress()
+    changed = _changes(saved["options"], options, out, revise)
     try:
         trainer.load(saved["trainer"])
     except (KeyError, RuntimeError, ValueError) as error:
         raise VidgenError(
-            f"{checkpoint} holds another network than these options make; choose another --out."
+            f"{out / checkpoints.LAST} holds another network than these options make; choose another --out."
         ) from error
     changes = saved.get("changes", []) + ([{"step": saved["step"], "options": changed}] if changed else [])
-    return saved["step"], saved["seconds"], changes
+    return Progress(saved["step"], saved["seconds"], changes, saved.get("best"), saved.get("sums", {}))
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any], out: Path, revise: bool) -> dict[str, list[Any]]:
+    """List the options that are not as they were, [old, new]; None stands for an option that is not known.
+
+    Options that only one side knows come with another version of the code, and need no leave.
+    """
+    for name in new:
+        if not revise and old.get(name, new[name]) != new[name]:
+            raise VidgenError(
+                f"{out} holds a run with another {name} ({old[name]}); "
+                "choose another --out, the same options, or --revise to go on with the new ones."
+            )
+    names = [*new, *(name for name in old if name not in new)]
+    return {name: [old.get(name), new.get(name)] for name in names if old.get(name) != new.get(name)}
+
+
+def _check(losses: dict[str, float], step: int, kept: int) -> None:
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            raise _broke(step, f"the loss {name!r} is {value}", kept)
+
+
+def _broke(step: int, what: str, kept: int) -> VidgenError:
+    remedy = f"go on from step {kept}, with --revise and" if kept else "begin anew with"
+    return VidgenError(f"Training broke at step {step}: {what}; {remedy} a lower learning rate.")
 
 
 def rise(index: int, first: int, last: int) -> float:
     """Go from 0 at step `first` to 1 at step `last`."""
     return min(max((index - first) / max(last - first, 1), 0.0), 1.0)
-
-
-def _watch(means: dict[str, float], index: int) -> None:
-    for name, value in means.items():
-        if not math.isfinite(value):
-            raise VidgenError(
-                f"Training broke at step {index + 1}: the loss {name!r} is {value}; lower the learning rate."
-            )
 
 
 def revision() -> str:

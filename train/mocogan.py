@@ -24,9 +24,10 @@ from einops import rearrange, repeat
 from PIL import Image
 from torch import Tensor
 
-from train import command, common, losses
+from train import command, common, losses, scoring
 from train.augment import translate
 from train.data.sources import Batch, Source, open_source
+from train.distributed import Team, joined
 from train.ema import EMA
 from train.posterior import ContentPosterior, MotionPosterior, draw
 from vidgen.checkpoint import save_model
@@ -185,8 +186,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 class MoCoGANTrainer:
     """One method per part of the step: generate, update_d, update_g."""
 
-    def __init__(self, options: Options, source: Source, device: str = "cpu") -> None:
-        self.o, self.source, self.device = options, source, torch.device(device)
+    def __init__(
+        self, options: Options, source: Source, device: str = "cpu", team: Team | None = None
+    ) -> None:
+        self.o, self.source, self.device, self.team = options, source, torch.device(device), team or Team()
+        self.images = options.batch * options.length
         o, labels = options, options.categories or len(source.categories)
         config = MoCoGANConfig(
             size=o.size,
@@ -253,15 +257,19 @@ class MoCoGANTrainer:
 
     def step(self, index: int) -> dict[str, float]:
         """Train one step; returns the losses."""
-        batch = self.source.batch(
-            np.random.default_rng([self.o.seed, index]), self.o.batch, self.o.length, self.o.references
-        )
-        batch = batch.to(self.device)
-        adversarial = not self.o.redraw or index >= self.o.warm_up
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.o.bfloat16):
-            made = self.generate(batch, adversarial)
-            log = self.update_d(batch, made) if adversarial else {}
-            log |= self.update_g(made, adversarial, self.kl_weights(index))
+        o, adversarial = self.o, not self.o.redraw or index >= self.o.warm_up
+
+        def begin(part: int) -> tuple[Batch, dict[str, Any]]:
+            draws = np.random.default_rng([o.seed, index, part])
+            batch = self.source.batch(draws, self.team.share(o.batch), o.length, o.references)
+            batch = batch.to(self.device)
+            return batch, self.generate(batch, adversarial)
+
+        updates = [lambda begun: self.update_d(*begun)] if adversarial else []
+        updates.append(lambda begun: self.update_g(begun[1], adversarial, self.kl_weights(index)))
+        learning = [part for name, part in self.parts.items() if name != "average"]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=o.bfloat16):
+            log = self.team.alternate(o.seed, index, begin, updates, learning)
         self.average.update(self.g, index)
         return log
 
@@ -333,9 +341,9 @@ class MoCoGANTrainer:
         if classes is not None and self.o.supervised:
             known = losses.category_loss(classes, batch.label)
             loss, log = loss + self.o.category_weight * known, log | {"q_real": known.item()}
-        self.opt_d.zero_grad(set_to_none=True)
+        self.team.clear(self.opt_d)
         loss.backward()
-        self.opt_d.step()
+        self.team.apply(self.opt_d)
         return log
 
     def update_g(self, made: dict[str, Any], adversarial: bool, prices: dict[str, float]) -> dict[str, float]:
@@ -371,12 +379,12 @@ class MoCoGANTrainer:
                     self.d_image.features(pair[0]), self.d_image.features(pair[1])
                 )
                 loss, log = loss + o.features * distance, log | {"features": distance.item()}
-        self.opt_g.zero_grad(set_to_none=True)
+        self.team.clear(self.opt_g)
         if infogan:
             self._infogan(loss, asked)
         else:
             loss.backward()
-        self.opt_g.step()
+        self.team.apply(self.opt_g)
         for judge in judges:
             judge.requires_grad_(True)
         return log
@@ -390,10 +398,10 @@ class MoCoGANTrainer:
             self.o.category_weight * asked, weights, retain_graph=True, allow_unused=True
         )
         loss.backward(inputs=[p for group in self.opt_g.param_groups for p in group["params"]])
-        self.opt_d.zero_grad(set_to_none=True)
+        self.team.clear(self.opt_d)
         for weight, gradient in zip(weights, gradients, strict=True):
-            weight.grad = gradient
-        self.opt_d.step()
+            weight.grad = gradient if weight.grad is None else weight.grad + gradient
+        self.team.apply(self.opt_d)
 
     def state(self) -> dict[str, Any]:
         """Collect all that a resumed run needs."""
@@ -511,6 +519,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
     parser.add_argument(
         "--data", required=True, help="an LPC clone, the word shapes, a pack, or a folder of strips or videos"
     )
+    scoring.add_option(parser)
     args = parser.parse_args(argv)
     return args, command.chosen(args, Options, PRESETS)
 
@@ -524,18 +533,21 @@ def train(args: argparse.Namespace, options: Options) -> None:
     """Open the data and train."""
     if args.threads:
         torch.set_num_threads(args.threads)
-    cache = args.cache or args.out / "data"
-    source = open_source(args.data, cache, size=options.size, length=options.length, stride=options.stride)
-    trainer = MoCoGANTrainer(options, source, args.device)
-    command.train(
-        args,
-        options,
-        trainer,
-        {"data": source.name},
-        lambda path, settings, step, record, last: export(
-            trainer, path, settings, step, record, batches=20 if last else 2
-        ),
-    )
+    cache, o = args.cache or args.out / "data", options
+    with joined(args.device, args.accumulate) as (team, device):
+        with team.in_turn():
+            source = open_source(args.data, cache, size=o.size, length=o.length, stride=o.stride)
+        trainer = MoCoGANTrainer(options, source, device, team)
+        command.train(
+            args,
+            options,
+            trainer,
+            {"data": source.name},
+            lambda path, settings, step, record, last: export(
+                trainer, path, settings, step, record, batches=20 if last else 2
+            ),
+            scoring.open_score(args.judge, trainer),
+        )
 
 
 if __name__ == "__main__":

@@ -23,9 +23,10 @@ from einops import rearrange, repeat
 from PIL import Image
 from torch import Tensor
 
-from train import command, common, losses
+from train import command, common, losses, scoring
 from train.augment import AdaptiveAugment, mirror
 from train.data.sources import Batch, Source, open_source
+from train.distributed import Team, joined
 from train.ema import EMA
 from train.posterior import ContentPosterior, KnotPosterior, draw
 from vidgen.checkpoint import save_model
@@ -181,8 +182,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 class MoStGANVTrainer:
     """One method per part of the step: generate, update_d, update_g."""
 
-    def __init__(self, options: Options, source: Source, device: str = "cpu") -> None:
-        self.o, self.source, self.device = options, source, torch.device(device)
+    def __init__(
+        self, options: Options, source: Source, device: str = "cpu", team: Team | None = None
+    ) -> None:
+        self.o, self.source, self.device, self.team = options, source, torch.device(device), team or Team()
+        self.images = options.batch * options.frames
         o, labels = options, len(source.categories)
         if o.flips and not source.mirrors:
             raise VidgenError(f"A mirrored clip of {source.name} is of another category: add --flips false.")
@@ -199,7 +203,7 @@ class MoStGANVTrainer:
             differences=o.differences,
             longest=o.longest,
         ).to(self.device)
-        self.augment = AdaptiveAugment(o.augment, o.augment_images).to(self.device)
+        self.augment = AdaptiveAugment(o.augment, o.augment_images // self.team.parts).to(self.device)
         self.average = EMA(self.g, 0.5 ** (o.batch / o.ema_images))
         self.parts: dict[str, torch.nn.Module] = {
             "g": self.g,
@@ -236,17 +240,23 @@ class MoStGANVTrainer:
 
     def step(self, index: int) -> dict[str, float]:
         """Train one step; returns the losses."""
-        o = self.o
-        rng = np.random.default_rng([o.seed, index])
-        batch = self.source.batch(rng, o.batch, o.length, o.references)
-        if o.flips:
-            which = torch.from_numpy(rng.random(o.batch) < 0.5)
-            batch = Batch(mirror(batch.video, which), batch.label, mirror(batch.references, which))
-        batch, adversarial = batch.to(self.device), not self._warming(index)
+        o, adversarial = self.o, not self._warming(index)
+        price = o.kl * common.rise(index, o.kl_start, o.kl_full)
+
+        def begin(part: int) -> tuple[Batch, dict[str, Any]]:
+            rng, n = np.random.default_rng([o.seed, index, part]), self.team.share(o.batch)
+            batch = self.source.batch(rng, n, o.length, o.references)
+            if o.flips:
+                which = torch.from_numpy(rng.random(n) < 0.5)
+                batch = Batch(mirror(batch.video, which), batch.label, mirror(batch.references, which))
+            batch = batch.to(self.device)
+            return batch, self.generate(batch, adversarial)
+
+        updates = [lambda begun: self.update_d(*begun, index)] if adversarial else []
+        updates.append(lambda begun: self.update_g(begun[1], adversarial, price))
+        learning = [part for name, part in self.parts.items() if name != "average"]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=o.bfloat16):
-            made = self.generate(batch, adversarial)
-            log = self.update_d(batch, made, index) if adversarial else {}
-            log |= self.update_g(made, adversarial, o.kl * common.rise(index, o.kl_start, o.kl_full))
+            log = self.team.alternate(o.seed, index, begin, updates, learning)
         self.average.update(self.g, index)
         return log
 
@@ -333,9 +343,9 @@ class MoStGANVTrainer:
                 logits = self.d(seen, picks, batch.label if self.g.num_labels else None)
                 slope = losses.gradient_penalty(logits, seen)
             loss, log = loss + 0.5 * o.r1 * o.r1_every * slope, log | {"r1": slope.item()}
-        self.opt_d.zero_grad(set_to_none=True)
+        self.team.clear(self.opt_d)
         loss.backward()
-        self.opt_d.step()
+        self.team.apply(self.opt_d)
         if o.augment:
             self.augment.adapt(real)
             log["chance"] = float(self.augment.chance)
@@ -354,9 +364,9 @@ class MoStGANVTrainer:
             log |= {"redraw": error.item()} | {name: value.item() for name, value in made["kl"].items()}
         if o.diversity:
             loss, log = loss + o.diversity * made["diversity"], log | {"diversity": made["diversity"].item()}
-        self.opt_g.zero_grad(set_to_none=True)
+        self.team.clear(self.opt_g)
         loss.backward()
-        self.opt_g.step()
+        self.team.apply(self.opt_g)
         self.d.requires_grad_(True)
         return log
 
@@ -428,6 +438,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
     parser.add_argument(
         "--data", required=True, help="an LPC clone, the word shapes, a pack, or a folder of strips or videos"
     )
+    scoring.add_option(parser)
     args = parser.parse_args(argv)
     return args, command.chosen(args, Options, PRESETS)
 
@@ -441,16 +452,19 @@ def train(args: argparse.Namespace, options: Options) -> None:
     """Open the data and train."""
     if args.threads:
         torch.set_num_threads(args.threads)
-    cache = args.cache or args.out / "data"
-    source = open_source(args.data, cache, size=options.size, length=options.length, stride=options.stride)
-    trainer = MoStGANVTrainer(options, source, args.device)
-    command.train(
-        args,
-        options,
-        trainer,
-        {"data": source.name},
-        lambda path, settings, step, record, _last: export(trainer, path, settings, step, record),
-    )
+    cache, o = args.cache or args.out / "data", options
+    with joined(args.device, args.accumulate) as (team, device):
+        with team.in_turn():
+            source = open_source(args.data, cache, size=o.size, length=o.length, stride=o.stride)
+        trainer = MoStGANVTrainer(options, source, device, team)
+        command.train(
+            args,
+            options,
+            trainer,
+            {"data": source.name},
+            lambda path, settings, step, record, _last: export(trainer, path, settings, step, record),
+            scoring.open_score(args.judge, trainer),
+        )
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from torch import Tensor
 from train import command, common
 from train.data.sources import to_video
 from train.data.triplets import CROPS, Triplets, open_triplets
+from train.distributed import Team, joined, part_seed
 from train.ema import EMA
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError
@@ -129,15 +130,15 @@ class ImagePool:
         self.size = size
         self.frames: list[Tensor] = []
 
-    def swap(self, frames: Tensor) -> Tensor:
-        """Exchange frames [n, c, h, w], detached, with the pool's; uses torch's global generator."""
+    def swap(self, frames: Tensor, draws: torch.Generator | None = None) -> Tensor:
+        """Exchange frames [n, c, h, w], detached, with the pool's; draws: torch's global ones without."""
         given = []
         for frame in frames.detach():
             if len(self.frames) < self.size:
                 self.frames.append(frame.clone())
                 given.append(frame)
-            elif self.size and torch.rand(()) < 0.5:
-                index = int(torch.randint(self.size, ()))
+            elif self.size and torch.rand((), generator=draws) < 0.5:
+                index = int(torch.randint(self.size, (), generator=draws))
                 given.append(self.frames[index])
                 self.frames[index] = frame.clone()
             else:
@@ -168,8 +169,11 @@ def _initial(layer: torch.nn.Module) -> None:
 class RecycleGANTrainer:
     """One method per part of the step: translate, update_g, update_d."""
 
-    def __init__(self, options: Options, x: Triplets, y: Triplets, device: str = "cpu") -> None:
+    def __init__(
+        self, options: Options, x: Triplets, y: Triplets, device: str = "cpu", team: Team | None = None
+    ) -> None:
         self.o, self.streams, self.device = options, {"x": x, "y": y}, torch.device(device)
+        self.team, self.images = team or Team(), 6 * options.batch  # two triplets
         o = options
         self.config = RecycleGANConfig(
             size=o.size,
@@ -207,14 +211,22 @@ class RecycleGANTrainer:
 
     def step(self, index: int) -> dict[str, float]:
         """Train one step; returns the losses."""
-        rng, o = np.random.default_rng([self.o.seed, index]), self.o
-        real = {
-            "x": self.streams["x"].batch(rng, o.batch, o.flip, o.jitter).to(self.device),
-            "y": self.streams["y"].batch(rng, o.batch, o.flip).to(self.device),
-        }
+        o = self.o
+
+        def begin(part: int) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+            draws, n = np.random.default_rng([o.seed, index, part]), self.team.share(o.batch)
+            real = {
+                "x": self.streams["x"].batch(draws, n, o.flip, o.jitter).to(self.device),
+                "y": self.streams["y"].batch(draws, n, o.flip).to(self.device),
+            }
+            return real, {"y": self.translate(real, "x", "y"), "x": self.translate(real, "y", "x")}
+
+        def update(begun: tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]) -> dict[str, float]:
+            return self.update_g(begun[1]) | self.update_d(*begun, index)
+
+        networks = [part for side in self.sides.values() for part in side.parts().values()]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=o.bfloat16):
-            made = {"y": self.translate(real, "x", "y"), "x": self.translate(real, "y", "x")}
-            log = self.update_g(made) | self.update_d(real, made)
+            log = self.team.alternate(o.seed, index, begin, [update], networks)
         if o.ema:
             self.average.update(self.translator(), index)
         return log
@@ -280,27 +292,37 @@ class RecycleGANTrainer:
                     losses[kind] = made[name][kind]
                     total = total + getattr(self.o, kind) * made[name][kind]
             log |= {f"{kind}_{name}": loss.item() for kind, loss in losses.items()}
-        self.opt_g.zero_grad(set_to_none=True)
+        self.team.clear(self.opt_g)
         total.backward()
-        self.opt_g.step()
+        self.team.apply(self.opt_g)
         for side in self.sides.values():
             side.d.requires_grad_(True)
         return log
 
-    def update_d(self, real: dict[str, Tensor], made: dict[str, dict[str, Tensor]]) -> dict[str, float]:
+    def update_d(
+        self, real: dict[str, Tensor], made: dict[str, dict[str, Tensor]], index: int
+    ) -> dict[str, float]:
         """Update both discriminators: least squares (Mao et al. 2017), on frames from the pools."""
         log, total = {}, torch.zeros((), device=self.device)
         for name, side in self.sides.items():
             frames = made[name]["frames"]
-            fake = side.pool.swap(_flat(frames))
+            fake = self._swapped(side.pool, _flat(frames).detach(), index)
             true = _flat(real[name][:, : frames.shape[1]])
             logits = side.d(torch.cat([true, fake.to(true.dtype)])).float()
             loss = 0.5 * ((logits[: len(true)] - 1).square().mean() + logits[len(true) :].square().mean())
             total, log = total + loss, log | {f"d_{name}": loss.item()}
-        self.opt_d.zero_grad(set_to_none=True)
+        self.team.clear(self.opt_d)
         total.backward()
-        self.opt_d.step()
+        self.team.apply(self.opt_d)
         return log
+
+    def _swapped(self, pool: ImagePool, frames: Tensor, index: int) -> Tensor:
+        """Exchange frames [n, c, h, w] with a pool that sees all parts of the batch in turn."""
+        given = {}
+        for part, each in self.team.gathered(frames).items():
+            draws = torch.Generator().manual_seed(part_seed(self.o.seed, index, part))
+            given[part] = pool.swap(each, draws)
+        return given[self.team.part]
 
     def state(self) -> dict[str, Any]:
         """Collect all that a resumed run needs."""
@@ -421,18 +443,20 @@ def train(args: argparse.Namespace, options: Options) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     cache = args.cache or args.out / "data"
-    x, y = (
-        open_triplets(path, cache, size=options.size, fps=options.fps, crop=crop or args.crop)
-        for path, crop in ((args.a, args.crop_a), (args.b, args.crop_b))
-    )
-    trainer = RecycleGANTrainer(options, x, y, args.device)
-    command.train(
-        args,
-        options,
-        trainer,
-        {"a": x.name, "b": y.name},
-        lambda path, settings, step, record, _: export(trainer, path, settings, step, record),
-    )
+    with joined(args.device, args.accumulate) as (team, device):
+        with team.in_turn():
+            x, y = (
+                open_triplets(path, cache, size=options.size, fps=options.fps, crop=crop or args.crop)
+                for path, crop in ((args.a, args.crop_a), (args.b, args.crop_b))
+            )
+        trainer = RecycleGANTrainer(options, x, y, device, team)
+        command.train(
+            args,
+            options,
+            trainer,
+            {"a": x.name, "b": y.name},
+            lambda path, settings, step, record, _: export(trainer, path, settings, step, record),
+        )
 
 
 def main(argv: list[str] | None = None) -> int:
