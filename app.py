@@ -37,7 +37,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
-from vidgen import endpoints, painter, web, web_retarget
+from vidgen import endpoints, painter, web, web_inspect, web_retarget
 from vidgen.errors import VidgenError
 from vidgen.recipe import PLAYBACKS, RANGES, Recipe
 
@@ -347,6 +347,20 @@ def retarget_tab(studio: web_retarget.Studio, live: Callable) -> dict[str, Any]:
     return parts
 
 
+def inspect_tab(inspector: web_inspect.Inspector, inspect: Callable) -> None:
+    """Lay out the Inspect tab: where motion styles act, and how alike they are."""
+    gr.HTML(
+        html_template=asset("inspect.html"),
+        js_on_load=asset("inspect.js"),
+        server_functions=[inspect],
+        elem_id="inspect",
+        apply_default_css=False,
+        names=list(inspector.models),
+        lengths=web_inspect.LENGTHS,
+        legend=web_inspect.LEGEND,
+    )
+
+
 def about_tab(service: web.Service, studio: web_retarget.Studio) -> None:
     """Lay out each model's card, contact sheet and licence."""
     for number, info in enumerate((*service.models.values(), *studio.models.values())):
@@ -366,8 +380,10 @@ def about_tab(service: web.Service, studio: web_retarget.Studio) -> None:
 # ---- wiring -----------------------------------------------------------------------------------------
 
 
-def live_functions(service: web.Service, studio: web_retarget.Studio) -> list[Callable]:
-    """Make the functions that player, grid and camera call past the queue; `web.Service` guards them."""
+def live_functions(
+    service: web.Service, studio: web_retarget.Studio, inspector: web_inspect.Inspector
+) -> list[Callable]:
+    """Make the functions that the tabs call past the queue; `web.Service` guards them."""
 
     def preview(data: Any, request: gr.Request) -> dict:
         return service.preview(data, visitor_of(request))
@@ -378,7 +394,10 @@ def live_functions(service: web.Service, studio: web_retarget.Studio) -> list[Ca
     def live(data: Any, request: gr.Request) -> dict:
         return studio.live(data, visitor_of(request))
 
-    return [preview, details, live]
+    def inspect(data: Any, request: gr.Request) -> dict:
+        return inspector.view(data, visitor_of(request))
+
+    return [preview, details, live, inspect]
 
 
 def wire_controls(stage: gr.HTML, controls: dict[str, Any], dice: dict[str, gr.Button]) -> None:
@@ -549,10 +568,30 @@ def published(endpoint: Callable) -> Callable:
     return told(answer)
 
 
-def wire_endpoints(service: web.Service, studio: web_retarget.Studio) -> None:
+def with_matrix(endpoint: Callable) -> Callable:
+    """Let `endpoints.inspecting` write its film where Gradio serves it from; its matrix goes along."""
+
+    @functools.wraps(endpoint)
+    def answer(*values: Any, **named: Any) -> tuple:
+        work = endpoint(*values, **named)
+        with cache_folder() as folder:
+            path, matrix = work(folder)
+            return gr.FileData(path=str(path), orig_name=path.name), matrix
+
+    both = tuple[gr.FileData, list[list[float]]]
+    answer.__signature__ = inspect.signature(endpoint).replace(return_annotation=both)
+    return told(answer)
+
+
+def wire_endpoints(
+    service: web.Service, studio: web_retarget.Studio, inspector: web_inspect.Inspector
+) -> None:
     """Publish what the tabs do under names, with typed and documented arguments."""
     for endpoint in endpoints.films(service):
         gr.api(published(endpoint), concurrency_id="work", api_description=inspect.getdoc(endpoint))
+    if inspector.models:
+        endpoint = endpoints.inspecting(inspector)
+        gr.api(with_matrix(endpoint), concurrency_id="work", api_description=inspect.getdoc(endpoint))
     for endpoint in endpoints.numbers(service, studio):
         gr.api(told(endpoint), api_description=inspect.getdoc(endpoint))
 
@@ -560,7 +599,7 @@ def wire_endpoints(service: web.Service, studio: web_retarget.Studio) -> None:
 def build_app(session: Any) -> gr.Blocks:
     """Build the page over a Session (or anything with its methods), without launching it."""
     service = web.Service(session)
-    studio = web_retarget.Studio(service)
+    studio, inspector = web_retarget.Studio(service), web_inspect.Inspector(service)
     if not service.models:
         raise VidgenError(
             "There are no weights to show: the folder holds no .safetensors file; see --weights."
@@ -569,7 +608,7 @@ def build_app(session: Any) -> gr.Blocks:
     first = models[0]
     controls: dict[str, Any] = {}
     props = {"models": models, "words": WORDS, "ranges": web.SHOWN_RANGES, "plain": Recipe().to_dict()}
-    live = live_functions(service, studio)
+    live = live_functions(service, studio, inspector)
     with gr.Blocks(title="vidgen", analytics_enabled=False, delete_cache=(600, 1800)) as app:
         gr.Markdown("# vidgen", elem_id="headline")
         gr.Markdown(i18n("tagline"), elem_id="tagline")
@@ -610,6 +649,9 @@ def build_app(session: Any) -> gr.Blocks:
                 )
             with gr.Tab(i18n("retarget"), id="retarget"):
                 retargeting = retarget_tab(studio, live[2])
+            if inspector.models:
+                with gr.Tab(i18n("inspect"), id="inspect"):
+                    inspect_tab(inspector, live[3])
             with gr.Tab(i18n("about"), id="about"):
                 about_tab(service, studio)
         ordered = {name: controls[name] for name in CONTROLS}
@@ -617,7 +659,7 @@ def build_app(session: Any) -> gr.Blocks:
         wire_controls(stage, ordered, dice)
         wire_saving(app, service, parts, recipe)
         wire_retarget(app, studio, retargeting)
-        wire_endpoints(service, studio)
+        wire_endpoints(service, studio, inspector)
         turn = "() => ({ __type__: 'update', selected: 'generate' })"
         board.promote(fn=None, js=turn, outputs=tabs, **HIDDEN)
     return app.queue(default_concurrency_limit=1, max_size=16, api_open=False)

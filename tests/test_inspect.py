@@ -6,16 +6,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from browser import browsing, find_browser
+from fake_session import FakeSession
+from gradio_client import Client
+from test_app import sheet
 
+import app
 from vidgen import __main__ as cli
-from vidgen import heat, sampling, session
+from vidgen import heat, sampling, session, web
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError
 from vidgen.models.mocogan import MoCoGAN, MoCoGANConfig
@@ -23,6 +30,7 @@ from vidgen.models.mostganv import MoStGANV, MoStGANVConfig
 from vidgen.recipe import Recipe
 from vidgen.session import Session
 from vidgen.video_io import read_clip
+from vidgen.web_inspect import LENGTHS, Inspector
 
 TINY = {
     "size": 32,
@@ -200,8 +208,8 @@ def test_overlays_show_heat_and_picture() -> None:
     assert (shown[1] == shown[2]).all()
     changed = np.argwhere((shown[3] != shown[1]).any(-1))
     assert changed.tolist() == [[1, 3, 3]]
-    np.testing.assert_allclose(shown[3, 1, 3, 3], 0.6 * heat.VIRIDIS[-1], atol=1)
-    np.testing.assert_allclose(shown[1, 0, 0, 0], 0.6 * heat.VIRIDIS[0] + 0.4 * 255, atol=1)
+    np.testing.assert_allclose(shown[3, 1, 3, 3], 0.9 * heat.VIRIDIS[-1], atol=1)
+    np.testing.assert_allclose(shown[1, 0, 0, 0], 0.4 * heat.VIRIDIS[0] + 0.6 * 0.7 * 255, atol=1)
     grey = heat.with_overlays(clip[..., :1], values)
     assert (grey == shown).all()
 
@@ -288,3 +296,143 @@ def test_a_mistake_is_one_sentence(run: Run, argv: list[object], part: str) -> N
     assert (code, text, error.count("\n")) == (2, "", 1)
     assert part in error
     assert os.listdir() == []
+
+
+# ---- what the app does for a visitor
+
+
+@pytest.fixture
+def inspector(opened: Session) -> Inspector:
+    return Inspector(web.Service(opened))
+
+
+def test_the_tab_gets_a_sheet_and_the_cosines(inspector: Inspector, opened: Session) -> None:
+    recipe = {"model": "styles", "frames": 9, "motion_seed": 2, "fps": 20}
+    answer = inspector.view({"recipe": recipe}, "somebody")
+    json.dumps(answer)
+    numbers = {name: answer[name] for name in ("frames", "columns", "width", "height", "fps")}
+    assert numbers == {"frames": 9, "columns": 4, "width": 32, "height": 32, "fps": 20.0}
+    found = opened.inspect(Recipe(**recipe))
+    shown = heat.with_overlays(found.clip, found.heat)
+    picture = sheet(answer).astype(int)
+    assert picture.shape == (9 * 32, 4 * 32, 3)
+    assert np.abs(picture[32:64, 64:96] - shown[2, 1]).mean() < 4
+    np.testing.assert_allclose(answer["cosine"], found.cosine, atol=0.0006)
+
+
+@pytest.mark.parametrize(
+    ("request_", "part"),
+    [
+        (None, "field 'recipe'"),
+        ({}, "field 'recipe'"),
+        ({"recipe": {}, "more": 1}, "field 'recipe'"),
+        ({"recipe": []}, "JSON object"),
+        ({"recipe": {"model": "no-styles"}}, "no-styles has no motion styles"),
+        ({"recipe": {"model": "../styles"}}, "There is no model"),
+        ({"recipe": {"model": "styles", "category": 2}}, "categories 0 to 1"),
+        ({"recipe": {"model": "styles", "motion_seed": "x"}}, "must be a number"),
+        ({"recipe": {"model": "styles", "colour": 1}}, "no field 'colour'"),
+    ],
+)
+def test_a_bad_request_is_told_in_one_sentence(inspector: Inspector, request_: object, part: str) -> None:
+    answer = inspector.view(request_, "somebody")
+    assert set(answer) == {"error"}
+    assert part in answer["error"]
+    assert "\n" not in answer["error"]
+
+
+def test_a_visitor_pays_and_waits_as_for_previews(opened: Session) -> None:
+    limits = web.Limits(burst=40, per_second=0.001, patience=0.01)
+    inspector = Inspector(web.Service(opened, limits))
+    wish = {"recipe": {"model": "styles", "frames": 20}}
+    assert "src" in inspector.view(wish, "one")
+    assert inspector.view(wish, "one")["busy"]
+    with inspector.service.my_turn():
+        assert inspector.view(wish, "two") == {"busy": True, "retry": 0.5}
+    assert inspector.read({"model": "styles", "frames": 10**9}).frames == LENGTHS[1]
+
+
+# ---- the app served
+
+
+def named(blocks: gr.Blocks) -> list[str]:
+    return [function.api_name for function in blocks.fns.values() if function.api_visibility == "public"]
+
+
+def test_without_styles_there_is_no_tab() -> None:
+    blocks = app.build_app(FakeSession())
+    assert "inspect" not in named(blocks)
+    assert not [part for part in blocks.blocks.values() if getattr(part, "elem_id", None) == "inspect"]
+
+
+@pytest.fixture(scope="module")
+def served(opened: Session) -> Iterator[gr.Blocks]:
+    blocks = app.build_app(opened)
+    app.serve(blocks)
+    yield blocks
+    blocks.close(verbose=False)
+
+
+def test_the_endpoint_gives_film_and_matrix(served: gr.Blocks, opened: Session) -> None:
+    remote = Client(served.local_url, verbose=False)
+    described = remote.view_api(return_format="dict")["named_endpoints"]["/inspect"]
+    assert [one["parameter_name"] for one in described["parameters"]][:3] == [
+        "model",
+        "content_seed",
+        "motion_seed",
+    ]
+    film, matrix = remote.predict(motion_seed=7, frames=9, category=1, format="gif", api_name="/inspect")
+    recipe = Recipe(model="styles", motion_seed=7, frames=9, category=1)
+    assert read_clip(film).frames.shape == (9, 90, 66, 3)
+    assert Recipe.from_dict(read_clip(film).recipe) == recipe
+    np.testing.assert_allclose(matrix, opened.inspect(recipe).cosine, atol=0.0006)
+    counts = {info["name"]: info["motion_styles"] for info in remote.predict(api_name="/models")}
+    assert counts == {"mocogan-sprites": 0, "no-styles": 0, "styles": 3}
+    mistakes = {"no motion styles": {"model": "no-styles"}, "choose one of": {"format": "exe"}}
+    for sentence, values in mistakes.items():
+        with pytest.raises(Exception, match=sentence):
+            remote.predict(**values, api_name="/inspect")
+
+
+@pytest.mark.browser
+def test_a_visitor_sees_the_styles(served: gr.Blocks, opened: Session) -> None:
+    if find_browser() is None:
+        assert not os.environ.get("VIDGEN_REQUIRE_BROWSER")
+        pytest.skip("no Chromium on this machine: the app is not driven in a browser")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright, browsing(playwright, locale="en-US") as page:
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.set_default_timeout(60_000)
+        page.goto(served.local_url)
+        page.get_by_role("tab", name="Inspect").click()
+        page.wait_for_function("() => window.vidgen?.inspected")
+        tab = page.locator("#inspect")
+        assert tab.locator("figcaption").all_inner_texts() == ["Clip", "Style 1", "Style 2", "Style 3"]
+        assert tab.get_by_role("img").count() == 4
+        assert [tab.get_by_role("columnheader").count(), tab.get_by_role("rowheader").count()] == [3, 3]
+        # On one clock: a step moves all.
+        tab.get_by_role("button", name="Pause").click()
+        pixels = "[...document.querySelectorAll('#inspect canvas')].map((one) => one.toDataURL())"
+        before, frame = page.evaluate(pixels), tab.locator(".vg-count").inner_text()
+        tab.get_by_role("button", name="One frame on").click()
+        after = page.evaluate(pixels)
+        assert tab.locator(".vg-count").inner_text() != frame
+        assert all(one != other for one, other in zip(before, after, strict=True))
+        # Another motion: other heat, and the matrix of the library.
+        tab.get_by_role("spinbutton", name="Motion seed", exact=True).fill("12")
+        tab.get_by_role("spinbutton", name="Motion seed", exact=True).press("Enter")
+        page.wait_for_function("() => vidgen.inspected.recipe.motion_seed === 12")
+        assert page.evaluate(pixels)[1:] != after[1:]
+        tab.get_by_label("Category").select_option("1")
+        page.wait_for_function("() => vidgen.inspected.recipe.category === 1")
+        seen = page.evaluate("vidgen.inspected.recipe")
+        cosine = opened.inspect(Recipe.from_dict(seen)).cosine
+        texts = tab.locator("tbody td").all_inner_texts()
+        assert all(re.fullmatch("1|−?[.][0-9]{2}", text) for text in texts)
+        values = [float(text.replace("−", "-")) for text in texts]
+        np.testing.assert_allclose(np.reshape(values, (3, 3)), cosine, atol=0.0062)
+        tab.get_by_role("button", name="Roll again: Content seed").click()
+        page.wait_for_function("() => vidgen.inspected.recipe.content_seed !== 1")
+        assert not faults

@@ -11,6 +11,7 @@ from vidgen.errors import VidgenError
 from vidgen.painter import BLEND
 from vidgen.recipe import Recipe
 from vidgen.web import GRID, Service, describe
+from vidgen.web_inspect import Inspector
 from vidgen.web_retarget import CONSENT, Folder, Studio
 
 Film = Callable[[Path], Iterator[float | Path]]
@@ -199,6 +200,37 @@ def films(service: Service) -> list[Callable[..., Film]]:
     return [sample, export, grid, interpolate, swap, splice]
 
 
+def inspecting(inspector: Inspector) -> Callable[..., Callable[[Path], tuple[Path, list[list[float]]]]]:
+    """Make the endpoint inspect; what it returns writes into a folder, and gives the path and the matrix."""
+
+    def inspect(
+        model: str = next(iter(inspector.models)),
+        content_seed: int = 0,
+        motion_seed: int = 0,
+        frames: int = 16,
+        fps: float = 12.0,
+        category: int | None = None,
+        format: Format = "mp4",
+    ) -> Callable[[Path], tuple[Path, list[list[float]]]]:
+        """Render a clip and, beside it, where each of the model's motion styles acts, as one film with
+        labels; and give the cosines of the styles, a row for each, mean over the frames.
+
+        Args:
+            model: A name from /models whose motion_styles are not 0.
+            content_seed: What is in the clip, 0 to 2147483647.
+            motion_seed: How it moves, 0 to 2147483647.
+            frames: Length, 8 to 64.
+            fps: Frames per second, 1 to 60.
+            category: Index into the model's categories; none draws it from the motion seed.
+            format: mp4, gif, webp or png (a strip of frames).
+        """
+        values = {"model": model, "content_seed": content_seed, "motion_seed": motion_seed}
+        recipe = inspector.read(values | {"frames": frames, "fps": fps, "category": category})
+        return lambda folder: inspector.film(recipe, format, folder)
+
+    return inspect
+
+
 def retargeting(studio: Studio, uploads: Container[str]) -> Callable[..., Callable[[Folder], Iterator]]:
     """Make the endpoint retarget; what it returns yields the frames done, then a `Done`, given a folder."""
 
@@ -247,7 +279,7 @@ def numbers(service: Service, studio: Studio) -> list[Callable]:
     """Make the endpoints that answer with numbers: models, translators, motion_path, meters."""
 
     def models() -> list[dict]:
-        """List the models: name, title, size, fps, categories, axes, licence, directions, defaults."""
+        """List the models: name, title, size, fps, categories, motion styles, licence, defaults and more."""
         return [describe(info) for info in service.models.values()]
 
     def translators() -> list[dict]:

@@ -26,7 +26,8 @@ VIRIDIS = np.array(
         (253, 231, 37),
     ]
 )
-SHARE = 0.6  # of the colour in an overlay; the rest is the picture, in grey
+SHARE = 0.4, 0.9  # of the colour in an overlay, from no heat to most; the rest is the picture, in grey
+DIM = 0.7  # of the grey: a white picture must not look hot
 GREY = np.array([0.299, 0.587, 0.114])  # of red, green and blue (BT.601)
 LETTERS = 12  # height of a label, in pixels
 
@@ -42,9 +43,12 @@ def overlaid(clip: np.ndarray, heat: np.ndarray) -> np.ndarray:
     3].
     """
     weights = GREY if clip.shape[-1] == 3 else np.ones(1)
-    grey = rearrange(clip @ weights * (1 - SHARE), "t h w -> t h w 1")
-    maps = (colours(heat[:, style]) for style in range(heat.shape[1]))
-    return np.stack([(one * SHARE + grey).round().astype(np.uint8) for one in maps])
+    grey = rearrange(DIM * clip @ weights, "t h w -> t h w 1")
+    maps = []
+    for style in range(heat.shape[1]):
+        share = np.interp(heat[:, style], (0, 1), SHARE)[..., None]
+        maps.append((share * colours(heat[:, style]) + (1 - share) * grey).round().astype(np.uint8))
+    return np.stack(maps)
 
 
 def with_overlays(clip: np.ndarray, heat: np.ndarray) -> np.ndarray:

@@ -266,6 +266,7 @@ def defaults(info: ModelInfo) -> dict[str, Any]:
 def describe(info: ModelInfo) -> dict[str, Any]:
     """Give what the page needs to know of a model, JSON-able."""
     shown = ("name", "title", "family", "size", "fps", "clip_length", "categories", "licence", "truncation")
+    shown += ("motion_styles",)
     axes = info.category_axes or ({"category": info.categories} if info.categories else {})
     return {name: getattr(info, name) for name in shown} | {
         "axes": [{"name": name, "values": list(values)} for name, values in axes.items()],
