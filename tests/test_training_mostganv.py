@@ -87,7 +87,7 @@ def test_the_generator_step_leaves_the_discriminator(source: ShapeSource) -> Non
     t = trainer(source)
     batch = source.batch(np.random.default_rng(0), 3, 9, 3)
     before = weights(t.d)
-    t.update_g(t.generate(batch, True), True, 0.0)
+    t.update_g(t.generate(batch, True), True, t.prices(9999))
     assert torch.equal(before, weights(t.d))
     assert all(p.requires_grad for p in t.d.parameters())
 
@@ -103,6 +103,13 @@ def test_rates_follow_the_schedule(source: ShapeSource) -> None:
     assert rates[1] == pytest.approx([0.002, 0.001, 0.002 * lazy])
     assert rates[2] == pytest.approx([0.001, 0.0005, 0.001 * lazy])
     assert t.opt_d.param_groups[0]["betas"] == pytest.approx((0.0, 0.99**lazy))
+
+
+def test_prices_rise(source: ShapeSource) -> None:
+    t = trainer(source, kl=0.5, kl_start=10, kl_full=20)
+    prices = [t.prices(index) for index in (0, 10, 15, 99)]
+    assert [each["kl_content"] for each in prices] == [0, 0.25, 0.375, 0.5]
+    assert [each["kl_motion"] for each in prices] == [0, 0, 0.25, 0.5]
 
 
 def test_redrawing_learns_one_clip(source: ShapeSource) -> None:

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from train import common
-from train.mocogan import PRESETS, Options
+from train import common, mocogan, mostganv
 from vidgen._clips.files import replacing, reported
 from vidgen.catalogue import TRANSLATORS, ModelInfo, read_header
 from vidgen.errors import VidgenError
@@ -41,6 +40,7 @@ OBTAIN = {
         '--fps 25 --names "one-hand wave,two-hand wave,jumping jack,bend"\n```',
     ),
 }
+TRAINERS = {"mocogan": mocogan, "mostganv": mostganv}
 SHEET_CONTENTS, SHEET_MOTIONS, SHEET_FRAMES = 5, 3, 8
 GAP = 4  # px between filmstrips
 
@@ -195,9 +195,10 @@ def changes_section(card: dict[str, Any]) -> str:
 def _train_command(card: dict[str, Any]) -> str:
     """Give the command that trains again, with every option that differs from its preset."""
     name, preset = Path(str(card["data"])).name, card["preset"]
-    options = changed_options(card, Options(), PRESETS)
+    trainer = card.get("trainer", "mocogan")
+    options = changed_options(card, TRAINERS[trainer].Options(), TRAINERS[trainer].PRESETS)
     steps = f"--steps {card['steps']} --out runs/{name}{options}"
-    return f"python -m train.mocogan --preset {preset} --data {_obtain(card)[0]} {steps}"
+    return f"python -m train.{trainer} --preset {preset} --data {_obtain(card)[0]} {steps}"
 
 
 def changed_options(card: dict[str, Any], defaults: Any, presets: Mapping[str, Any]) -> str:

@@ -56,6 +56,8 @@ class Options:
     motion_style_dim: int = 128
     motion_hidden: int = 512
     order: str = "content"
+    attention_from: int = 16
+    attention_to: int = 128
     label_dim: int = 512
     base_width: int = 64
     max_width: int = 512
@@ -90,7 +92,7 @@ class Options:
     redraw_reach: int = 0  # frames into a clip at which a real clip is redrawn, at most
     lr_q: float = 1e-3
     kl: float = 0.0  # weight of the inferred codes' distance from N(0, I), in nats
-    kl_start: int = 300  # steps without it: a price from the start would silence the motion
+    kl_start: int = 300  # steps without it for the motion, which it would silence
     kl_full: int = 1000
     warm_up: int = 0  # steps with the redrawing alone, before the discriminator joins
     lr_warm: float = 0.0025
@@ -154,27 +156,28 @@ PRESETS: dict[str, dict[str, Any]] = {
         "motion_styles": 4,
         "motion_style_dim": 64,
         "motion_hidden": 128,
+        "attention_to": 32,
         "label_dim": 32,
-        "base_width": 32,
+        "base_width": 16,
         "max_width": 128,
         "longest_period": 32.0,
         "shortest_period": 4.0,
         "longest": 8,
-        "d_base_width": 32,
-        "d_max_width": 128,
+        "d_base_width": 16,
+        "d_max_width": 64,
         "reach": 64,
         "batch": 8,
         "r1": 1.0,
         "augment_images": 100_000,
         "flips": False,
         "ema_images": 5000,
-        "bfloat16": True,
         "decay": 0.2,
         "redraw": 40.0,
         "kl": 0.01,
-        "kl_start": 700,
-        "kl_full": 3000,
-        "warm_up": 4000,
+        "kl_start": 600,
+        "kl_full": 2000,
+        "warm_up": 2500,
+        "lr_warm": 0.005,
     },
 }
 
@@ -213,6 +216,8 @@ class MoStGANVTrainer:
         }
         making = [{"params": list(self.g.parameters()), "betas": (o.beta1, o.beta2)}]
         if o.redraw:
+            for layer in self.g.image.colours:  # the loud start of StyleGAN2 silences its fine layers
+                torch.nn.init.zeros_(layer.weight)
             self.knots = self.g.motion_length(o.length - 1)
             self.q_content = ContentPosterior(o.size, 3, o.content_dim).to(self.device)
             clocks = 2.0 * o.motion_distance * 2.0 ** torch.arange(4)  # the redrawn clips begin at codes
@@ -229,9 +234,12 @@ class MoStGANVTrainer:
         """Set the learning rates of step `index` of `steps`."""
         o = self.o
         fall = min(1.0, (steps - index) / max(o.decay * steps, 1))
-        rates = [o.lr_warm if self._warming(index) else o.lr, o.lr_q]
+        warming = self._warming(index)
+        rates = [o.lr_warm if warming else o.lr, o.lr_q]
         for group, rate in zip(self.opt_g.param_groups, rates, strict=False):
             group["lr"] = rate * fall
+        # Without an opponent a long memory of the gradient helps.
+        self.opt_g.param_groups[0]["betas"] = (0.9 if warming else o.beta1, o.beta2)
         for group in self.opt_d.param_groups:
             group["lr"] = self.lr_d * fall
 
@@ -241,7 +249,7 @@ class MoStGANVTrainer:
     def step(self, index: int) -> dict[str, float]:
         """Train one step; returns the losses."""
         o, adversarial = self.o, not self._warming(index)
-        price = o.kl * common.rise(index, o.kl_start, o.kl_full)
+        prices = self.prices(index)
 
         def begin(part: int) -> tuple[Batch, dict[str, Any]]:
             rng, n = np.random.default_rng([o.seed, index, part]), self.team.share(o.batch)
@@ -253,12 +261,21 @@ class MoStGANVTrainer:
             return batch, self.generate(batch, adversarial)
 
         updates = [lambda begun: self.update_d(*begun, index)] if adversarial else []
-        updates.append(lambda begun: self.update_g(begun[1], adversarial, price))
+        updates.append(lambda begun: self.update_g(begun[1], adversarial, prices))
         learning = [part for name, part in self.parts.items() if name != "average"]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=o.bfloat16):
             log = self.team.alternate(o.seed, index, begin, updates, learning)
         self.average.update(self.g, index)
         return log
+
+    def prices(self, index: int) -> dict[str, float]:
+        """Give the weights of the inferred codes' distances from N(0, I) at step `index`.
+
+        The content's has no step without it: its length means nothing to the generator, and would grow.
+        """
+        o = self.o
+        starts = {"kl_content": 0, "kl_motion": o.kl_start}
+        return {name: o.kl * common.rise(index, start, o.kl_full) for name, start in starts.items()}
 
     def generate(self, batch: Batch, adversarial: bool) -> dict[str, Any]:
         """Render a few frames of new clips and, with inference networks, of the real ones, in one pass."""
@@ -351,8 +368,8 @@ class MoStGANVTrainer:
             log["chance"] = float(self.augment.chance)
         return log
 
-    def update_g(self, made: dict[str, Any], adversarial: bool, price: float) -> dict[str, float]:
-        """Update the generator and the inference networks; price: of a nat of the inferred codes."""
+    def update_g(self, made: dict[str, Any], adversarial: bool, prices: dict[str, float]) -> dict[str, float]:
+        """Update the generator and the inference networks."""
         o, log, loss = self.o, {}, torch.zeros((), device=self.device)
         self.d.requires_grad_(False)
         if adversarial:
@@ -360,7 +377,8 @@ class MoStGANVTrainer:
             log["g"] = loss.item()
         if o.redraw:
             error = losses.redraw_error(made["redrawn"].float(), made["wanted"], made["still"])
-            loss = loss + o.redraw * error + price * sum(made["kl"].values())
+            distance = sum(prices[name] * value for name, value in made["kl"].items())
+            loss = loss + o.redraw * error + distance
             log |= {"redraw": error.item()} | {name: value.item() for name, value in made["kl"].items()}
         if o.diversity:
             loss, log = loss + o.diversity * made["diversity"], log | {"diversity": made["diversity"].item()}
@@ -416,6 +434,7 @@ def export(
 ) -> None:
     """Write the averaged generator as a weights file."""
     card = {
+        "trainer": "mostganv",
         "preset": options["preset"],
         "options": dataclasses.asdict(trainer.o),
         "data": options["data"],
