@@ -62,7 +62,7 @@ vidgen.mountInspect = (element, props, server) => {
       ...row.map((value) => {
         const brief = value.toFixed(2).replace(/^(-?)0/, '$1').replace('-', '−').replace('1.00', '1'); // eight fit a phone
         const cell = make('td', { textContent: brief });
-        cell.style.setProperty('--share', `${Math.round(Math.abs(value) * 55)}%`);
+        cell.style.setProperty('--share', `${Math.round(Math.abs(value) * 42)}%`); // more would cost the number its contrast
         cell.style.setProperty('--hue', value < 0 ? 'var(--vg-content)' : 'var(--vg-motion)');
         return cell;
       }))));
