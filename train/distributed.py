@@ -120,13 +120,13 @@ class Team:
 
     def _settle(self, modules: Sequence[nn.Module], left: list[list[Tensor]]) -> None:
         """Average the running statistics that the parts left."""
-        _set_buffers(modules, left[-1])
-        floats = [all_ for all_ in zip(*left, strict=True) if all_[0].is_floating_point()]
-        sums = [torch.stack(all_).sum(0) for all_ in floats]
-        self._average(sums, len(left) * (1 if self._rehearsing else self.size))
-        targets = [b for module in modules for b in module.buffers() if b.is_floating_point()]
-        for target, mean in zip(targets, sums, strict=True):
-            target.copy_(mean)
+        if not modules:
+            return
+        means = [torch.stack(of_all).sum(0) for of_all in zip(*left, strict=True)]
+        floats = [mean for mean in means if mean.is_floating_point()]
+        self._average(floats, len(left) * (1 if self._rehearsing else self.size))
+        counts = zip(means, left[-1], strict=True)  # of batches: alike in all parts
+        _set_buffers(modules, [mean if mean.is_floating_point() else last for mean, last in counts])
 
     def clear(self, optimizer: torch.optim.Optimizer) -> None:
         """Begin an update: forget the gradients of the last, but not those of this update's other parts."""
@@ -272,11 +272,11 @@ def _buffers(modules: Sequence[nn.Module]) -> list[Tensor]:
     return [buffer.clone() for module in modules for buffer in module.buffers()]
 
 
-@torch.no_grad()
 def _set_buffers(modules: Sequence[nn.Module], values: list[Tensor]) -> None:
+    """Set running statistics, behind autograd's back: a norm that trains does not go back through them."""
     targets = [buffer for module in modules for buffer in module.buffers()]
     for target, value in zip(targets, values, strict=True):
-        target.copy_(value)
+        target.data.copy_(value)
 
 
 def _random() -> tuple[Tensor, Tensor | None]:
