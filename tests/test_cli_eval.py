@@ -14,6 +14,7 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor, nn
 
+from train import probes
 from vidgen import __main__ as cli
 from vidgen.checkpoint import save_model
 from vidgen.data import sprites
@@ -25,6 +26,7 @@ from vidgen.evaluation.readers import Extractor, fitted, open_i3d, open_reader
 from vidgen.evaluation.real import Chosen, open_real
 from vidgen.evaluation.statistics import gaussian_of, user_cache
 from vidgen.metrics import scores
+from vidgen.metrics.features import Judge, JudgeConfig
 from vidgen.models.mocogan import MoCoGAN, MoCoGANConfig
 from vidgen.models.recyclegan import RecycleGAN, RecycleGANConfig
 from vidgen.session import Session
@@ -131,6 +133,22 @@ class TestGenerators:
         )
         with Image.open("n.png") as sheet:
             assert sheet.size == (SIZE * 8, SAMPLES * (2 * SIZE + report.GAP) - report.GAP)
+
+    def test_a_judge_reads_and_describes(self, run: Run, folder: Path, tmp_path: Path) -> None:
+        heads = {"category": 2, "hat": 3}
+        config = JudgeConfig(16, 8, 8, heads, {"pose": 2}, ("hat",), ("category", "pose"))
+        about = {"steps": 1, "revision": "a", "test_clips": 1, "held_out": "b", "test": {"category": 0.5}}
+        torch.manual_seed(0)
+        probes.write_judge(Judge(config), about, tmp_path / "judge.safetensors")
+        told = report_of(
+            run, "--model", "tiny", "--data", folder / "clips.pack", "--judge", "judge.safetensors",
+            "--samples", SAMPLES,
+        )  # fmt: skip
+        assert told["left_out"] == {}
+        for name in ("FVD-c", "ACD (content)", "MCS", "Swap error of motion", "content: hat", "motion: pose"):
+            assert told["figures"][name]["extractor"].startswith("judge.safetensors "), name
+        assert (told["figures"]["FVD-c"]["split"], told["figures"]["MCS"]["real"]) == ("test", 0.5)
+        assert told["figures"]["FVD-c"]["mean"] > 0 < told["figures"]["ACD (content)"]["mean"]
 
     def test_seed_and_samples_are_heeded(self, run: Run) -> None:
         same = ["--model", "tiny", "--data", "shapes", "--metrics", "diversity"]
@@ -377,7 +395,7 @@ class TestReaders:
             open_i3d(tmp_path / "other.pt").features(np.zeros((1, 8, 16, 16, 3), np.uint8))
 
     def test_a_reader_of_single_frames_is_no_judge_of_clips(self) -> None:
-        with pytest.raises(command.VidgenError, match="reads single frames"):
+        with pytest.raises(command.VidgenError, match="no judge of clips"):
             open_reader("mine", readers.PROBES / "avatars.safetensors")
 
 

@@ -86,21 +86,21 @@ class Found:
 
 
 def missing(request: Request, info: ModelInfo) -> dict[str, str]:
-    """Say which of the metrics cannot be measured, and why: metric -> sentence."""
-    reader, kind = request.reader, request.kind or "these data"
-    unread = f"nothing reads factors off clips of {kind}; --judge FILE would"
-    reasons = {
-        "fvd": None if request.extractor else f"no network describes clips of {kind}: give one as --i3d FILE",
-        "acd": unread if reader is None else None if reader.look else f"the judge of {kind} reads no content",
-        "mcs": "the model has no categories" if not info.categories else None if reader else unread,
-        "swap": unread
-        if reader is None
-        else None
-        if reader.content and reader.motion
-        else f"the judge of {kind} does not read both content and motion",
-        "memorisation": None if request.real else "there are no training clips to compare with",
-    }
-    return {name: why for name, why in reasons.items() if name in request.metrics and why}
+    """Say which of the metrics cannot be measured, and why: metric -> reason."""
+    reader, kind, found = request.reader, request.kind, dict[str, str]()
+    if request.extractor is None:
+        found["fvd"] = f"no network describes clips of {kind}: give one as --i3d FILE"
+    if reader is None:
+        unread = f"nothing reads factors off clips of {kind}: give a judge as --judge FILE"
+        found |= dict.fromkeys(("acd", "mcs", "swap"), unread)
+    else:
+        if reader.look is None:
+            found["acd"] = f"the judge of {kind} reads no content"
+        if not (reader.content and reader.motion):
+            found["swap"] = f"the judge of {kind} does not read both content and motion"
+    if not info.categories:
+        found["mcs"] = "the model has no categories"
+    return {name: reason for name, reason in found.items() if name in request.metrics}
 
 
 def made(

@@ -89,8 +89,10 @@ def open_reader(kind: str, judge: Path | None = None) -> Reader:
     path = judge or PROBES / f"{kind}.safetensors"
     network, made = load_judge(path)
     config, key = network.config, file_hash(path)
-    if "category" not in config.heads:
-        raise VidgenError(f"{path} reads single frames; a judge of clips tells their category.")
+    if "category" not in config.heads or not {"steps", "revision", "test", "test_clips", "held_out"} <= set(
+        made
+    ):
+        raise VidgenError(f"{path} is no judge of clips as python -m train.probes writes them.")
     about = (
         f"Factors are read by a network of {sum(p.numel() for p in network.parameters()):,} parameters "
         f"(`weights/probes/{kind}.safetensors`), trained for {made['steps']} steps on real clips of the "
