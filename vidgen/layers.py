@@ -130,7 +130,7 @@ def smooth(x: Tensor, padding: int, stride: int = 1, gain: float = 1.0) -> Tenso
     """Filter each channel with the taps 1 3 3 1 both ways, over zeros beyond the edges: [n, c, h, w]."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device) * (math.sqrt(gain) / 8)
     n, c, h, w = x.shape
-    if x.device.type == "cpu" and max(h, w) > LARGEST_BAND:
+    if x.device.type == "cpu" and (max(h, w) > LARGEST_BAND or not x.requires_grad):
         kernel = repeat(torch.outer(taps, taps), "h w -> c 1 h w", c=c)
         return F.conv2d(x, kernel, stride=stride, padding=padding, groups=c)
     # As products with band matrices: a second derivative of a grouped convolution goes channel by channel.

@@ -177,8 +177,8 @@ class StyledConv(nn.Module):
             x = convolve(x * rearrange(scale, "m i -> m i 1 1").to(x.dtype), weight.to(x.dtype), self.up)
             x = torch.addcmul(bias, x, strength)
         else:
-            x = convolve(x, filters.to(x.dtype), self.up) + bias
-        return F.leaky_relu(x, SLOPE), scores
+            x = convolve(x, filters.to(x.dtype), self.up).add_(bias)
+        return F.leaky_relu_(x, SLOPE), scores  # in place: fresh memory for each map costs more than the sums
 
     def _moved(self, weight: Tensor, scale: Tensor, patterns: Tensor) -> tuple[Tensor, Tensor]:
         """Make each frame's filters, [m, o, i, y, x], and the scores, [m, o, k]."""
@@ -236,5 +236,7 @@ class ToColour(nn.Module):
         self.affine = EqualLinear(style_dim, inputs, start=1.0)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        scale = rearrange(self.affine(style), "m i -> m i 1 1") / math.sqrt(self.weight.shape[1])
-        return F.conv2d(x * scale.to(x.dtype), self.weight, self.bias)
+        scale = rearrange(self.affine(style), "m i -> m 1 i") / math.sqrt(self.weight.shape[1])
+        own = (scale * rearrange(self.weight, "c i 1 1 -> c i")).to(x.dtype)  # m c i
+        colours = torch.baddbmm(rearrange(self.bias, "c -> c 1").to(x.dtype), own, x.flatten(2))
+        return colours.unflatten(-1, x.shape[2:])
