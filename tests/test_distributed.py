@@ -36,7 +36,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Give what each of two processes has after a few steps of every trainer."""
     out = tmp_path_factory.mktemp("both")
     process = launch(tiny_trainers.__file__, str(out))
-    assert process.wait(timeout=600) == 0, process.stderr.read()
+    said = process.communicate(timeout=600)[1]
+    assert process.returncode == 0, said
     return [torch.load(out / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
