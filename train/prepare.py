@@ -2,9 +2,11 @@
 
     python -m train.prepare INPUT --out PACK [--size 64] [--min-frames 16] [--names wave,bend]
 
-INPUT is a folder of videos, of frame strips (one image = square frames side by side) or of folders of frames,
-with a sub-folder for each class, or none. The same command again does nothing if nothing has changed. Which
-clips are for testing is decided once, here, by what they show (--group), and stands in the pack.
+INPUT is a folder of videos, animations, frame strips (one image = square frames side by side) or folders of
+frames, with a sub-folder for each class, or none; or, with --dataset, a data set of the papers as it comes
+(--list-datasets). Videos are split at cuts. What is broken, too short or there twice is left out, and said.
+The same command again goes on where it was stopped, and does nothing if nothing has changed. Which clips are
+for testing is decided once, here, by what they show (--group), and stands in the pack.
 
 The Weizmann actions as the authors of MoCoGAN give them are 72 numbered strips in folders 0, 1, 3, 4. Seen
 side by side: 0 is a one-hand wave, 1 a two-hand wave, 3 a jumping jack, 4 a bend; each run of eight numbers
@@ -18,14 +20,20 @@ clothes for the jumping jack. Persons 5 and 6 share a jacket, so 2 and 7 are the
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from tqdm import tqdm
 
 from train import command
+from train.data import preparing
+from train.data.datasets import DATASETS, LPC, described, open_dataset
+from train.data.shots import Plan
 from vidgen.data.folders import LAYOUTS, open_clips
-from vidgen.data.pack import Pack, batches_per_second, pack
+from vidgen.data.pack import Pack, batches_per_second
+from vidgen.errors import VidgenError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,29 +44,52 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def prepare(options: argparse.Namespace) -> None:
     """Find the clips, pack them and say what there is."""
-    clips = open_clips(
-        options.input,
-        options.size,
-        options.min_frames,
-        names=options.names,
-        group=options.group,
-        test_share=options.test_share,
-        tests=options.tests,
-        layout=options.layout,
-        fps=options.fps,
+    tests = options.tests
+    if options.dataset:
+        if options.names or options.group != "stem" or options.layout != "auto":
+            raise VidgenError(
+                "--dataset knows classes, contents and layout: drop --names, --group, --layout."
+            )
+        known = DATASETS.get(options.dataset)
+        clips, held = open_dataset(
+            options.dataset, Path(options.input).expanduser(), options.size, options.min_frames
+        )
+        tests = tests or held
+    else:
+        known = None
+        clips = open_clips(
+            options.input,
+            options.size,
+            options.min_frames,
+            names=options.names,
+            group=options.group,
+            test_share=options.test_share,
+            tests=tests,
+            layout=options.layout,
+            fps=options.fps,
+        )
+    plan = Plan(
+        size=options.size,
+        min_frames=options.min_frames,
+        fps=options.fps or clips.fps,
+        faces=options.faces or bool(known and known.faces),
+        cuts=not options.keep_cuts,
+        piece=known.piece if known else 0,
+        skip=known.skip if known else 0,
     )
     with tqdm(total=len(clips), desc="decoding", unit="clip", disable=None) as bar:
-        skipped = pack(
+        told = preparing.prepare(
             clips,
-            options.out,
-            options.test_share,
-            options.tests,
-            options.skip_broken,
-            lambda done: bar.update(done - bar.n),
+            Path(options.out).expanduser(),
+            plan,
+            test_share=options.test_share,
+            tests=tests,
+            jobs=options.jobs,
+            progress=bar.update,
         )
-    for sentence in skipped:
-        sys.stderr.write(f"skipped {sentence}\n")
-    _report(Pack(options.out), len(skipped))
+    for sentence in told:
+        sys.stderr.write(f"left out: {sentence}\n")
+    _report(Pack(options.out), len(told))
 
 
 def _report(packed: Pack, skipped: int) -> None:
@@ -67,7 +98,7 @@ def _report(packed: Pack, skipped: int) -> None:
     classes = ", ".join(packed.categories) or "none"
     length = min(16, int(packed.lengths.min()))
     sys.stdout.write(
-        f"{packed.path}: {len(packed)} clips ({held} for testing, {skipped} skipped) of "
+        f"{packed.path}: {len(packed)} clips ({held} for testing, {skipped} left out) of "
         f"{packed.lengths.min()} to {packed.lengths.max()} frames at {packed.size} px; "
         f"{len(set(packed.content_ids))} contents; classes: {classes}; "
         f"{batches_per_second(packed, length=length):.0f} batches of 32 clips of {length} frames a second.\n"
@@ -78,8 +109,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m train.prepare", description=__doc__.splitlines()[0])
     parser.add_argument("input", help="folder of videos, frame strips or folders of frames")
     parser.add_argument("--out", required=True, help="the pack to write")
+    parser.add_argument(
+        "--dataset", choices=[*DATASETS, LPC[0]], help="INPUT is this data set, in its own layout"
+    )
+    parser.add_argument(
+        "--list-datasets", action=_List, nargs=0, help="say where the papers' data sets are to be had"
+    )
     parser.add_argument("--size", type=int, default=64, help="px of a frame's side (64)")
-    parser.add_argument("--min-frames", type=int, default=16, help="shorter clips are an error (16)")
+    parser.add_argument("--min-frames", type=int, default=16, help="shorter shots are left out (16)")
     parser.add_argument(
         "--names", type=_listed, help="names of the classes, in the order of their folders: a,b,c"
     )
@@ -91,9 +128,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--layout", choices=LAYOUTS, default="auto", help="what images are, if they do not tell"
     )
-    parser.add_argument("--fps", type=float, help="of strips and frames, which rarely say theirs (12)")
-    parser.add_argument("--skip-broken", action="store_true", help="report broken and short clips, and go on")
+    parser.add_argument(
+        "--fps", type=float, help="of strips and frames, which rarely say theirs (12); of videos, at most"
+    )
+    parser.add_argument("--faces", action="store_true", help="crop to the largest face, which is followed")
+    parser.add_argument("--keep-cuts", action="store_true", help="do not split videos at cuts")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="clips decoded at once (all cores)"
+    )
     return parser
+
+
+class _List(argparse.Action):
+    """Print the data sets, and stop."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_rest: object) -> None:
+        sys.stdout.write(described())
+        parser.exit()
 
 
 def _listed(text: str) -> list[str]:
