@@ -59,6 +59,7 @@ class Options:
     attention_from: int = 16
     attention_to: int = 128
     label_dim: int = 512
+    layout: bool = False
     base_width: int = 64
     max_width: int = 512
     longest_period: float = 1024.0
