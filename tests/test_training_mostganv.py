@@ -241,7 +241,7 @@ def test_mirroring_picks_clips() -> None:
 
 
 def test_knot_posterior_hears_the_start() -> None:
-    posterior = KnotPosterior(16, 3, 5, 4, 2, torch.tensor([8.0, 16.0]))
+    posterior = KnotPosterior(16, 3, torch.tensor([-2, 0, 2, 4, 30]), 4, 2, torch.tensor([8.0, 16.0]))
     clip, label = torch.rand(2, 9, 3, 16, 16), torch.tensor([0, 1])
     mean, log_variance = posterior(clip, torch.zeros(2), label)
     assert mean.shape == log_variance.shape == (2, 5, 4)

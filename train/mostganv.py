@@ -222,7 +222,10 @@ class MoStGANVTrainer:
             self.knots = self.g.motion_length(o.length - 1)
             self.q_content = ContentPosterior(o.size, 3, o.content_dim).to(self.device)
             clocks = 2.0 * o.motion_distance * 2.0 ** torch.arange(4)  # the redrawn clips begin at codes
-            self.q_motion = KnotPosterior(o.size, 3, self.knots, o.motion_dim, labels, clocks).to(self.device)
+            at = o.motion_distance * (
+                torch.arange(self.knots) - (o.motion_kernel - 1)
+            )  # two convolutions' reach
+            self.q_motion = KnotPosterior(o.size, 3, at, o.motion_dim, labels, clocks).to(self.device)
             self.parts |= {"q_content": self.q_content, "q_motion": self.q_motion}
             inferring = [*self.q_content.parameters(), *self.q_motion.parameters()]
             making.append({"params": inferring, "betas": (0.9, 0.99)})

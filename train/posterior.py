@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, reduce
+from einops import rearrange, reduce, repeat
 from torch import Tensor, nn
 
 
@@ -90,29 +90,30 @@ class KnotPosterior(ClipReader):
     """q(u | clip, category) of MoStGAN-V: mean and log variance of all knots that a clip touches, [n, l, d]
     each.
 
-    clocks: periods, in frames, of the waves that tell at what time the clip begins: the positional encoding
-    depends on the time itself, so the same movement needs other knots at another time.
+    frames: the frame in whose neighbourhood each knot is at work, [l]; outside the clip, its first or last
+    serves. clocks: periods, in frames, of the waves that tell at what time the clip begins: the positional
+    encoding depends on the time itself, so the same movement needs other knots at another time.
     """
 
     def __init__(
-        self, size: int, channels: int, knots: int, motion_dim: int, num_labels: int, clocks: Tensor
+        self, size: int, channels: int, frames: Tensor, motion_dim: int, num_labels: int, clocks: Tensor
     ) -> None:
         super().__init__(size, channels, num_labels)
-        self.knots = knots
+        self.register_buffer("frames", frames.long().clamp(min=0))
         self.register_buffer("clocks", 2 * torch.pi / clocks)
-        self.head = nn.Sequential(
-            nn.Linear(3 * 256 + 2 * len(clocks), 256),
-            nn.LeakyReLU(0.2),
-            nn.Linear(256, 2 * knots * motion_dim),
-        )
+        self.place = nn.Parameter(torch.zeros(len(frames), 256))  # tells the knots at one frame apart
+        self.first = nn.Linear(128 + 2 * 256 + 2 * len(clocks), 256)
+        self.second = nn.Linear(256, 2 * motion_dim)
+        nn.init.normal_(self.place)
 
     def forward(self, clip: Tensor, start: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
         """Infer: clip [n, t, c, h, w], start [n], the time of its first frame, label [n]."""
-        _, hidden = self.read(clip, label)
+        seen, hidden = self.read(clip, label)
         turned = start[:, None] * self.clocks
-        found = [hidden.mean(1), hidden[:, 0], hidden[:, -1], turned.sin(), turned.cos()]
-        rows = rearrange(self.head(torch.cat(found, 1)), "n (l d) -> n l d", l=self.knots)
-        return _moments(rows)
+        whole = torch.cat([hidden.mean(1), turned.sin(), turned.cos()], 1)
+        at = self.frames.clamp(max=clip.shape[1] - 1)
+        found = torch.cat([seen[:, at], hidden[:, at], repeat(whole, "n d -> n l d", l=len(at))], -1)
+        return _moments(self.second(F.leaky_relu(self.first(found) + self.place, 0.2)))
 
 
 def _moments(outputs: Tensor) -> tuple[Tensor, Tensor]:
