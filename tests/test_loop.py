@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from train import checkpoints, common, memory, mocogan
+from train import checkpoints, common, memory, mocogan, mostganv
 from train.distributed import Team
 from train.watching import read_log
 from vidgen.checkpoint import load_model
@@ -345,3 +345,8 @@ def test_the_training_commands_of_the_readme_can_run() -> None:
         args, options = mocogan.parse(line.split("-m train.mocogan ")[1].split())
         assert Team(accumulate=16 if "torchrun" in line else 1).share(options.batch) >= 8
         assert args.steps >= options.warm_up
+    (line,) = [
+        line for line in section.splitlines() if "-m train.mostganv" in line and line.startswith("python")
+    ]
+    args, options = mostganv.parse(line.split("-m train.mostganv ")[1].split())
+    assert (args.preset, options.size, options.redraw) == ("paper", 64, 0.0)
