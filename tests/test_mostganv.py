@@ -187,7 +187,6 @@ def test_diversity_loss_is_zero_for_different_styles_alone() -> None:
     [
         {},
         {"motion_styles": 0},
-        {"layout": True},
         {"motion_styles": 1},
         {"style_rank": 3},
         {"motion_style_dim": 16},

@@ -59,7 +59,6 @@ class Options:
     attention_from: int = 16
     attention_to: int = 128
     label_dim: int = 512
-    layout: bool = False
     base_width: int = 64
     max_width: int = 512
     longest_period: float = 1024.0
@@ -222,9 +221,8 @@ class MoStGANVTrainer:
             self.knots = self.g.motion_length(o.length - 1)
             self.q_content = ContentPosterior(o.size, 3, o.content_dim).to(self.device)
             clocks = 2.0 * o.motion_distance * 2.0 ** torch.arange(4)  # the redrawn clips begin at codes
-            at = o.motion_distance * (
-                torch.arange(self.knots) - (o.motion_kernel - 1)
-            )  # two convolutions' reach
+            before = o.motion_kernel - 1  # knots that the two convolutions reach back
+            at = o.motion_distance * (torch.arange(self.knots) - before)
             self.q_motion = KnotPosterior(o.size, 3, at, o.motion_dim, labels, clocks).to(self.device)
             self.parts |= {"q_content": self.q_content, "q_motion": self.q_motion}
             inferring = [*self.q_content.parameters(), *self.q_motion.parameters()]

@@ -45,8 +45,6 @@ class MoStGANVConfig:
     the patterns after the content style ("content", the paper) or before ("motion"). attention_from,
     attention_to: resolutions of the layers that follow the motion styles.
     label_dim: of a category's embedding. clip_length: frames of a training clip.
-    layout: add a linear map of [w ; v(t)] to the 4x4 constant, as MoCoGAN begins. In the paper, v(t) is
-    the same all over the 4x4 input, and must learn to move things by the filters alone.
     """
 
     size: int = 256
@@ -69,7 +67,6 @@ class MoStGANVConfig:
     num_labels: int = 0
     label_dim: int = 512
     mapping_layers: int = 2
-    layout: bool = False
     base_width: int = 64
     max_width: int = 512
     clip_length: int = 16
@@ -154,9 +151,6 @@ class Synthesis(nn.Module):
         super().__init__()
         self.size, self.style_dim = config.size, config.style_dim
         self.constant = nn.Parameter(torch.randn(config.width(4), 4, 4))
-        self.layout = None
-        if config.layout:
-            self.layout = EqualLinear(config.style_dim + config.code_dim, config.width(4) * 16)
         self.styles: nn.Module | None = None
         if config.motion_styles:
             dims = config.style_dim + config.code_dim, config.motion_styles
@@ -231,16 +225,13 @@ class Synthesis(nn.Module):
         with torch.autocast(points.device.type, enabled=False):
             motion = self.styles(point) if self.styles is not None else None
         constant = repeat(self.constant, "c h w -> m c h w", m=len(point))
-        if self.layout is not None:
-            constant = constant + rearrange(self.layout(point), "m (c h w) -> m c h w", h=4, w=4)
         spread = repeat(code.to(self.constant.dtype), "m d -> m d h w", h=4, w=4)
         return torch.cat([constant, spread], 1), style, motion
 
     def style_weights(self) -> Tensor:
         """Collect the weights through which w enters the layers: [style_dim, outputs]."""
         maps = [layer.affine for layer in (*self.convs, *self.colours)]
-        maps += [] if self.layout is None else [self.layout]
-        return torch.cat([each.weight.T[: self.style_dim] * each.gain for each in maps], 1)
+        return torch.cat([each.weight.T * each.gain for each in maps], 1)
 
 
 class MoStGANV(nn.Module):
