@@ -13,10 +13,10 @@ from torch import nn
 from vidgen.errors import VidgenError
 from vidgen.layers import InstanceNoise
 from vidgen.models import build, config_from
+from vidgen.models.flows import CodeFlow
 from vidgen.models.mocogan import (
     CATEGORY_INPUTS,
     HEADS,
-    CodeFlow,
     Discriminator,
     MoCoGAN,
     MoCoGANConfig,

@@ -19,7 +19,7 @@ from train.mocogan import PRESETS, MoCoGANTrainer, Options, main
 from train.posterior import ContentPosterior, MotionPosterior, draw
 from vidgen.checkpoint import load_model
 from vidgen.errors import VidgenError
-from vidgen.models.mocogan import CodeFlow
+from vidgen.models.flows import CodeFlow
 
 TINY = {
     "size": 32,

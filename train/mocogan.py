@@ -289,14 +289,14 @@ class MoCoGANTrainer:
             content, motion = self.q_content(batch.references), self.q_motion(batch.video, batch.label)
             start = motion[0][:, 0], motion[1][:, 0]
             steps = motion[0][:, 1:], motion[1][:, 1:]
-            drawn = draw(*content), draw(*start)
+            drawn_content, drawn_start = draw(*content), draw(*start)
             with torch.autocast(self.device.type, enabled=False):
-                prior = self.g.noise_of(*drawn, batch.label)
-            noise = torch.cat([rearrange(prior[1][0], "n d -> n 1 d"), draw(*steps)], 1)
-            latents.append(self._latents(prior[0][0], noise, picks.float(), batch.label))
+                content_noise, start_noise = self.g.noise_of(drawn_content, drawn_start, batch.label)
+            noise = torch.cat([rearrange(start_noise[0], "n d -> n 1 d"), draw(*steps)], 1)
+            latents.append(self._latents(content_noise[0], noise, picks.float(), batch.label))
             made["kl"] = {
-                "kl_content": losses.distance_to_prior(drawn[0], content, *prior[0]),
-                "kl_start": losses.distance_to_prior(drawn[1], start, *prior[1]),
+                "kl_content": losses.distance_to_prior(drawn_content, content, *content_noise),
+                "kl_start": losses.distance_to_prior(drawn_start, start, *start_noise),
                 "kl_steps": losses.kl_to_normal(*steps),
             }
             made["still"] = batch.video.mean(1, keepdim=True)
