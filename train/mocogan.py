@@ -31,7 +31,7 @@ from train.distributed import Team, joined
 from train.ema import EMA
 from train.posterior import ContentPosterior, MotionPosterior, draw
 from vidgen.checkpoint import save_model
-from vidgen.errors import VidgenError
+from vidgen.errors import VidgenError, check_least
 from vidgen.models.mocogan import NORMS, Discriminator, MoCoGAN, MoCoGANConfig
 
 LOSSES = ("bce", "hinge")
@@ -105,7 +105,9 @@ class Options:
         for name, choices in (("loss", LOSSES), ("norm", NORMS)):
             if getattr(self, name) not in choices:
                 raise VidgenError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}.")
-        for name in (
+        check_least(
+            self,
+            1,
             "length",
             "d_width",
             "v_width",
@@ -114,10 +116,10 @@ class Options:
             "batch",
             "stride",
             "shrink",
-        ):
-            if getattr(self, name) < 1:
-                raise VidgenError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in (
+        )
+        check_least(
+            self,
+            0,
             "seed",
             "translate",
             "categories",
@@ -127,9 +129,7 @@ class Options:
             "kl",
             "noise",
             "couplings",
-        ):
-            if getattr(self, name) < 0:
-                raise VidgenError(f"{name} is {getattr(self, name)}; it must not be negative.")
+        )
         for name in ("image_frames", "redraw_frames"):
             if getattr(self, name) > self.length:
                 raise VidgenError(f"{name} is {getattr(self, name)}; a clip has {self.length} frames.")

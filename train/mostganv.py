@@ -30,7 +30,7 @@ from train.distributed import Team, joined
 from train.ema import EMA
 from train.posterior import ContentPosterior, KnotPosterior, draw
 from vidgen.checkpoint import save_model
-from vidgen.errors import VidgenError
+from vidgen.errors import VidgenError, check_least
 from vidgen.models.mostganv import Discriminator, MoStGANV, MoStGANVConfig
 from vidgen.timecodes import sample_times
 
@@ -100,7 +100,9 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check what a slip of the keyboard could spoil; the networks check their own sizes."""
-        for name in (
+        check_least(
+            self,
+            1,
             "length",
             "frames",
             "longest",
@@ -111,10 +113,10 @@ class Options:
             "ema_images",
             "redraw_frames",
             "references",
-        ):
-            if getattr(self, name) < 1:
-                raise VidgenError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in (
+        )
+        check_least(
+            self,
+            0,
             "seed",
             "reach",
             "redraw_reach",
@@ -125,9 +127,7 @@ class Options:
             "r1",
             "diversity",
             "augment",
-        ):
-            if getattr(self, name) < 0:
-                raise VidgenError(f"{name} is {getattr(self, name)}; it must not be negative.")
+        )
         for name in ("frames", "redraw_frames"):
             if getattr(self, name) > self.length:
                 raise VidgenError(f"{name} is {getattr(self, name)}; a clip has {self.length} frames.")

@@ -31,7 +31,7 @@ from train.data.triplets import CROPS, Triplets, open_triplets
 from train.distributed import Team, joined, part_seed
 from train.ema import EMA
 from vidgen.checkpoint import save_model
-from vidgen.errors import VidgenError
+from vidgen.errors import VidgenError, check_least
 from vidgen.models.recyclegan import PatchDiscriminator, Predictor, RecycleGAN, RecycleGANConfig, generator
 
 NOISE = 0.004  # of a blurred change of brightness, of 2 from black to white
@@ -79,10 +79,10 @@ class Options:
         """Check what a slip of the keyboard could spoil; the networks check their own sizes."""
         if self.loss not in LOSSES:
             raise VidgenError(f"loss is {self.loss!r}; choose one of {', '.join(LOSSES)}.")
-        for name in ("batch", "d_width"):
-            if getattr(self, name) < 1:
-                raise VidgenError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in (
+        check_least(self, 1, "batch", "d_width")
+        check_least(
+            self,
+            0,
             "recurrent",
             "recycle",
             "cycle",
@@ -93,9 +93,7 @@ class Options:
             "emphasis",
             "return_noise",
             "seed",
-        ):
-            if getattr(self, name) < 0:
-                raise VidgenError(f"{name} is {getattr(self, name)}; it must not be negative.")
+        )
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -20,7 +20,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from vidgen.errors import VidgenError
+from vidgen.errors import VidgenError, check_least
 from vidgen.fast import Doubling, DoublingConv, FirstMap, Modulate, fold_norm
 from vidgen.layers import InstanceNoise, Modulation
 from vidgen.models.contract import check_codes
@@ -66,7 +66,9 @@ class MoCoGANConfig:
     def __post_init__(self) -> None:
         if self.size < 8 or self.size & (self.size - 1):
             raise VidgenError(f"The frame size is {self.size}; choose a power of two from 8 on, such as 64.")
-        for name in (
+        check_least(
+            self,
+            1,
             "channels",
             "content_dim",
             "motion_dim",
@@ -74,12 +76,8 @@ class MoCoGANConfig:
             "base_width",
             "colours",
             "clip_length",
-        ):
-            if getattr(self, name) < 1:
-                raise VidgenError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("num_labels", "couplings"):
-            if getattr(self, name) < 0:
-                raise VidgenError(f"{name} is {getattr(self, name)}; it must not be negative.")
+        )
+        check_least(self, 0, "num_labels", "couplings")
         if not self.sharpness > 0:
             raise VidgenError(f"sharpness is {self.sharpness}; it must be above 0.")
         if self.category_input not in CATEGORY_INPUTS:

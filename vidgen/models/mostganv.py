@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from einops import einsum, rearrange, repeat
 from torch import Tensor, nn
 
-from vidgen.errors import VidgenError
+from vidgen.errors import VidgenError, check_least
 from vidgen.layers import EqualConv, EqualLinear, activate, batch_deviation, double, normalise
 from vidgen.models.contract import check_codes
 from vidgen.models.mostatt import EPSILON, PlainStyledConv, StyledConv, ToColour, diversity_loss
@@ -74,7 +74,9 @@ class MoStGANVConfig:
     def __post_init__(self) -> None:
         if self.size < 16 or self.size & (self.size - 1):
             raise VidgenError(f"The frame size is {self.size}; choose a power of two from 16 on, such as 64.")
-        for name in (
+        check_least(
+            self,
+            1,
             "channels",
             "content_dim",
             "style_dim",
@@ -90,12 +92,10 @@ class MoStGANVConfig:
             "base_width",
             "max_width",
             "clip_length",
-        ):
-            if getattr(self, name) < 1:
-                raise VidgenError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("motion_styles", "num_labels", "shortest_period", "attention_from", "attention_to"):
-            if not getattr(self, name) >= 0:
-                raise VidgenError(f"{name} is {getattr(self, name)}; it must not be negative.")
+        )
+        check_least(
+            self, 0, "motion_styles", "num_labels", "shortest_period", "attention_from", "attention_to"
+        )
         if self.code_dim % 2:
             raise VidgenError(f"code_dim is {self.code_dim}; it must be even.")
         if not self.shortest <= self.longest_period < math.inf:

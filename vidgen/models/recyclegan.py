@@ -16,7 +16,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from vidgen.errors import VidgenError
+from vidgen.errors import VidgenError, check_least
 
 GENERATORS = ("resnet", "unet")
 UPSAMPLINGS = ("transposed", "resize")
@@ -54,11 +54,8 @@ class RecycleGANConfig:
         ):
             if getattr(self, name) not in choices:
                 raise VidgenError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}.")
-        for name in ("channels", "width", "predictor_width"):
-            if getattr(self, name) < 1:
-                raise VidgenError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        if self.blocks < 0:
-            raise VidgenError(f"blocks is {self.blocks}; it must not be negative.")
+        check_least(self, 1, "channels", "width", "predictor_width")
+        check_least(self, 0, "blocks")
         if self.size < 16 or self.size & (self.size - 1):
             raise VidgenError(f"The frame size is {self.size}; choose a power of two from 16 on.")
 
