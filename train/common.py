@@ -15,7 +15,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -225,6 +225,22 @@ def revision() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return name.stdout.strip() + ("+" if dirty else "")
+
+
+def card(
+    trainer: Any, settings: dict[str, Any], steps: int, record: Record, model: torch.nn.Module
+) -> dict[str, Any]:
+    """Say how `model` was trained, for its weights file; trainer: has the recipe `o` and `device`."""
+    return {
+        "preset": settings["preset"],
+        "options": asdict(trainer.o),
+        "steps": steps,
+        "hours": round(record.hours, 2),
+        "changes": record.changes,
+        "hardware": hardware(trainer.device),
+        "revision": revision(),
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+    }
 
 
 def hardware(device: str | torch.device = "cpu") -> str:

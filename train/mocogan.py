@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +20,15 @@ from typing import Any
 import numpy as np
 import torch
 from einops import rearrange, repeat
-from PIL import Image
 from torch import Tensor
 
-from train import command, common, losses, scoring
+from train import command, common, generators, losses
 from train.augment import translate
-from train.data.sources import Batch, Source, open_source
-from train.distributed import Team, joined
+from train.data.sources import Batch, Source
+from train.distributed import Team
 from train.ema import EMA
 from train.posterior import ContentPosterior, MotionPosterior, draw
+from train.sheets import write_sheet
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError, check_least
 from vidgen.models.mocogan import NORMS, Discriminator, MoCoGAN, MoCoGANConfig
@@ -441,10 +440,7 @@ class MoCoGANTrainer:
             steps = torch.cat([rearrange(start, "n d -> n 1 d"), steps[:, 1:]], 1)
             again = model(noise, steps, times[:4], batch.label)
             sheets.append(rearrange(torch.stack([batch.video, again], 1), "n two t c h w -> (n two) t c h w"))
-        sheet = rearrange(torch.cat(sheets), "n t c h w -> (n h) (t w) c").float().clamp(-1, 1)
-        Image.fromarray(((sheet + 1) * 127.5).round().byte().cpu().numpy()).save(
-            folder / f"samples-{index:06d}.png"
-        )
+        write_sheet(folder, index, rearrange(torch.cat(sheets), "n t c h w -> (n h) (t w) c"))
 
 
 def discriminators(options: Options, labels: int) -> tuple[Discriminator, Discriminator]:
@@ -493,61 +489,26 @@ def export(
     options: dict[str, Any],
     steps: int,
     record: common.Record,
-    batches: int = 20,
+    last: bool,
 ) -> None:
-    """Write the averaged generator as a weights file; batches: from which its norms' statistics come."""
-    card = {
-        "preset": options["preset"],
-        "options": dataclasses.asdict(trainer.o),
-        "data": options["data"],
-        "steps": steps,
-        "hours": round(record.hours, 2),
-        "changes": record.changes,
-        "hardware": common.hardware(trainer.device),
-        "revision": common.revision(),
-        "parameters": sum(p.numel() for p in trainer.g.parameters()),
-    }
+    """Write the averaged generator as a weights file; last: with statistics of its norms from more
+    batches.
+    """
+    card = common.card(trainer, options, steps, record, trainer.g) | {"data": options["data"]}
     found = {"categories": [f"category {number + 1}" for number in range(trainer.o.categories)]}
     about = trainer.source.about() | (found if trainer.o.categories else {})
     about["title"] = f"MoCoGAN on {about['title']}"
-    save_model(path, settled(trainer, batches), {**about, "card": card})
+    save_model(path, settled(trainer, 20 if last else 2), {**about, "card": card})
 
 
 def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
     """Read the command line."""
-    parser = command.parser("train.mocogan", __doc__.split("\n")[0], Options, PRESETS)
-    parser.add_argument(
-        "--data", required=True, help="an LPC clone, the word shapes, a pack, or a folder of strips or videos"
-    )
-    scoring.add_option(parser)
-    args = parser.parse_args(argv)
-    return args, command.chosen(args, Options, PRESETS)
+    return generators.parse("train.mocogan", __doc__.split("\n")[0], Options, PRESETS, "modern", argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Train; returns the exit code."""
-    return command.run(lambda: train(*parse(argv)))
-
-
-def train(args: argparse.Namespace, options: Options) -> None:
-    """Open the data and train."""
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    cache, o = args.cache or args.out / "data", options
-    with joined(args.device, args.accumulate) as (team, device):
-        with team.in_turn():
-            source = open_source(args.data, cache, size=o.size, length=o.length, stride=o.stride)
-        trainer = MoCoGANTrainer(options, source, device, team)
-        command.train(
-            args,
-            options,
-            trainer,
-            {"data": source.name},
-            lambda path, settings, step, record, last: export(
-                trainer, path, settings, step, record, batches=20 if last else 2
-            ),
-            scoring.open_score(args.judge, trainer),
-        )
+    return command.run(lambda: generators.train(*parse(argv), MoCoGANTrainer, export))
 
 
 if __name__ == "__main__":

@@ -20,15 +20,15 @@ from typing import Any
 import numpy as np
 import torch
 from einops import rearrange, repeat
-from PIL import Image
 from torch import Tensor
 
-from train import command, common, losses, scoring
+from train import command, common, generators, losses
 from train.augment import AdaptiveAugment, mirror
-from train.data.sources import Batch, Source, open_source
-from train.distributed import Team, joined
+from train.data.sources import Batch, Source
+from train.distributed import Team
 from train.ema import EMA
 from train.posterior import ContentPosterior, KnotPosterior, draw
+from train.sheets import write_sheet
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError, check_least
 from vidgen.models.mostganv import Discriminator, MoStGANV, MoStGANVConfig
@@ -425,28 +425,20 @@ class MoStGANVTrainer:
             codes = self.q_content(batch.references)[0], self.q_motion(batch.video, start, batch.label)[0]
             again = model(*codes, times[:4], label)
             sheets.append(rearrange(torch.stack([batch.video, again], 1), "n two t c h w -> (n two) t c h w"))
-        sheet = rearrange(torch.cat(sheets), "n t c h w -> (n h) (t w) c").float().clamp(-1, 1)
-        Image.fromarray(((sheet + 1) * 127.5).round().byte().cpu().numpy()).save(
-            folder / f"samples-{index:06d}.png"
-        )
+        write_sheet(folder, index, rearrange(torch.cat(sheets), "n t c h w -> (n h) (t w) c"))
 
 
 def export(
-    trainer: MoStGANVTrainer, path: Path, options: dict[str, Any], steps: int, record: common.Record
+    trainer: MoStGANVTrainer,
+    path: Path,
+    options: dict[str, Any],
+    steps: int,
+    record: common.Record,
+    _last: bool,
 ) -> None:
     """Write the averaged generator as a weights file."""
-    card = {
-        "trainer": "mostganv",
-        "preset": options["preset"],
-        "options": dataclasses.asdict(trainer.o),
-        "data": options["data"],
-        "steps": steps,
-        "hours": round(record.hours, 2),
-        "changes": record.changes,
-        "hardware": common.hardware(trainer.device),
-        "revision": common.revision(),
-        "parameters": sum(p.numel() for p in trainer.g.parameters()),
-    }
+    own = {"trainer": "mostganv", "data": options["data"]}
+    card = common.card(trainer, options, steps, record, trainer.g) | own
     about = trainer.source.about()
     about["title"] = f"MoStGAN-V on {about['title']}"
     save_model(path, trainer.average.model, {**about, "card": card})
@@ -454,38 +446,12 @@ def export(
 
 def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
     """Read the command line."""
-    parser = command.parser("train.mostganv", __doc__.split("\n")[0], Options, PRESETS)
-    parser.set_defaults(preset="small")
-    parser.add_argument(
-        "--data", required=True, help="an LPC clone, the word shapes, a pack, or a folder of strips or videos"
-    )
-    scoring.add_option(parser)
-    args = parser.parse_args(argv)
-    return args, command.chosen(args, Options, PRESETS)
+    return generators.parse("train.mostganv", __doc__.split("\n")[0], Options, PRESETS, "small", argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Train; returns the exit code."""
-    return command.run(lambda: train(*parse(argv)))
-
-
-def train(args: argparse.Namespace, options: Options) -> None:
-    """Open the data and train."""
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    cache, o = args.cache or args.out / "data", options
-    with joined(args.device, args.accumulate) as (team, device):
-        with team.in_turn():
-            source = open_source(args.data, cache, size=o.size, length=o.length, stride=o.stride)
-        trainer = MoStGANVTrainer(options, source, device, team)
-        command.train(
-            args,
-            options,
-            trainer,
-            {"data": source.name},
-            lambda path, settings, step, record, _last: export(trainer, path, settings, step, record),
-            scoring.open_score(args.judge, trainer),
-        )
+    return command.run(lambda: generators.train(*parse(argv), MoStGANVTrainer, export))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ A step computes each translated frame once, for all losses.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
-from PIL import Image
 from torch import Tensor
 
 from train import command, common
@@ -30,6 +28,7 @@ from train.data.sources import to_video
 from train.data.triplets import CROPS, Triplets, open_triplets
 from train.distributed import Team, joined, part_seed
 from train.ema import EMA
+from train.sheets import write_sheet
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError, check_least
 from vidgen.models.recyclegan import PatchDiscriminator, Predictor, RecycleGAN, RecycleGANConfig, generator
@@ -355,7 +354,7 @@ class RecycleGANTrainer:
         made = model(real[:, :2])
         made = torch.cat([made, model.predict(made)[:, None]], 1)
         sheet = rearrange(torch.stack([real, made], 1), "(r n) two t c h w -> (r two h) (n t w) c", r=2)
-        Image.fromarray(_bytes(sheet)).save(folder / f"samples-{index:06d}.png")
+        write_sheet(folder, index, sheet)
 
 
 def _l1(drawn: Tensor, wanted: Tensor, weight: Tensor | float = 1.0) -> Tensor:
@@ -386,27 +385,13 @@ def _flat(video: Tensor) -> Tensor:
     return rearrange(video, "n t c h w -> (n t) c h w")
 
 
-def _bytes(picture: Tensor) -> np.ndarray:
-    return ((picture.float().clamp(-1, 1) + 1) * 127.5).round().byte().cpu().numpy()
-
-
 def export(
     trainer: RecycleGANTrainer, path: Path, options: dict[str, Any], steps: int, record: common.Record
 ) -> None:
     """Write the translator as a weights file."""
     x, y = trainer.streams["x"].about, trainer.streams["y"].about
-    card = {
-        "preset": options["preset"],
-        "options": dataclasses.asdict(trainer.o),
-        "data": options["a"],
-        "target": options["b"],
-        "steps": steps,
-        "hours": round(record.hours, 2),
-        "changes": record.changes,
-        "hardware": common.hardware(trainer.device),
-        "revision": common.revision(),
-        "parameters": sum(p.numel() for p in trainer.translator().parameters()),
-    }
+    own = {"data": options["a"], "target": options["b"]}
+    card = common.card(trainer, options, steps, record, trainer.translator()) | own
     about = {
         "title": f"Recycle-GAN: {x['title']} to {y['title']}",
         "data": "translation",
