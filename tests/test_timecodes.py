@@ -51,8 +51,25 @@ def test_the_encoding_is_its_formula() -> None:
             torch.testing.assert_close(found[clip, frame], wanted, atol=1e-4, rtol=0)
 
 
-def test_the_encoding_is_continuous_and_pinned_at_the_codes() -> None:
+def test_relative_time_moves_alike_wherever_the_codes_stand() -> None:
     layer, codes = encoding()
+    times, first = torch.tensor([[8.0, 9.5, 15.75]] * 2), torch.zeros(2, dtype=torch.long)
+    absolute = layer(codes, times, first), layer(codes[:, 1:], times - DISTANCE, first)
+    assert (absolute[0] - absolute[1]).abs().max() > 0.1
+    layer.relative = True
+    torch.testing.assert_close(
+        layer(codes, times, first), layer(codes[:, 1:], times - DISTANCE, first), atol=1e-5, rtol=0
+    )
+    start = torch.tensor([[0.0, 3.25, 7.5]] * 2)  # where both count from the same code
+    relative = layer(codes, start, first)
+    layer.relative = False
+    torch.testing.assert_close(relative, layer(codes, start, first), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_the_encoding_is_continuous_and_pinned_at_the_codes(relative: bool) -> None:
+    layer, codes = encoding()
+    layer.relative = relative
     first = torch.zeros(2, dtype=torch.long)
     at = layer(codes, torch.tensor([[8.0, 16.0, 24.0]] * 2), first)
     torch.testing.assert_close(at, layer.pins(codes)[:, 1:4], atol=1e-4, rtol=0)

@@ -63,6 +63,7 @@ class Options:
     max_width: int = 512
     longest_period: float = 1024.0
     shortest_period: float = 16.0
+    relative_time: bool = False
     # discriminator
     frames: int = 3
     longest: int = 32  # from the first of these frames to the last, at most
@@ -152,7 +153,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "motion_dim": 16,
         "code_dim": 64,
         "motion_distance": 16,
-        "motion_kernel": 3,
+        "motion_kernel": 1,
         "motion_styles": 4,
         "motion_style_dim": 64,
         "motion_hidden": 128,
@@ -162,6 +163,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_width": 128,
         "longest_period": 32.0,
         "shortest_period": 4.0,
+        "relative_time": True,
         "longest": 8,
         "d_base_width": 16,
         "d_max_width": 64,
@@ -219,7 +221,7 @@ class MoStGANVTrainer:
             for layer in self.g.image.colours:  # the loud start of StyleGAN2 silences its fine layers
                 torch.nn.init.zeros_(layer.weight)
             self.knots = self.g.motion_length(o.length - 1)
-            self.q_content = ContentPosterior(o.size, 3, o.content_dim).to(self.device)
+            self.q_content = ContentPosterior(o.size, 3, o.content_dim, standard=True).to(self.device)
             clocks = 2.0 * o.motion_distance * 2.0 ** torch.arange(4)  # the redrawn clips begin at codes
             before = o.motion_kernel - 1  # knots that the two convolutions reach back
             at = o.motion_distance * (torch.arange(self.knots) - before)

@@ -21,14 +21,20 @@ class ContentPosterior(nn.Module):
     """q(z_C | frames): frames [n, f, c, h, w] -> mean and log variance, [n, d_C] each.
 
     pooled: the strongest response of every feature, wherever in the frame, joins in. Without it a subject
-    that moves about the frame hides its colour behind its position.
+    that moves about the frame hides its colour behind its position. standard: as of `_moments`.
     """
 
     def __init__(
-        self, size: int, channels: int, content_dim: int, width: int = 32, pooled: bool = True
+        self,
+        size: int,
+        channels: int,
+        content_dim: int,
+        width: int = 32,
+        pooled: bool = True,
+        standard: bool = False,
     ) -> None:
         super().__init__()
-        self.pooled = pooled
+        self.pooled, self.standard = pooled, standard
         widths = [channels]
         while size > 4:
             widths.append(width if len(widths) == 1 else min(widths[-1] * 2, width * 8))
@@ -42,7 +48,8 @@ class ContentPosterior(nn.Module):
             x = level(x)
             strongest.append(reduce(x.float(), "(n f) c h w -> n c", "max", n=n))
         merged = reduce(x.flatten(1).float(), "(n f) d -> n d", "mean", n=n)
-        return _moments(self.head(torch.cat([merged, *strongest], 1) if self.pooled else merged))
+        features = torch.cat([merged, *strongest], 1) if self.pooled else merged
+        return _moments(self.head(features), self.standard)
 
 
 class ClipReader(nn.Module):
@@ -113,14 +120,18 @@ class KnotPosterior(ClipReader):
         whole = torch.cat([hidden.mean(1), turned.sin(), turned.cos()], 1)
         at = self.frames.clamp(max=clip.shape[1] - 1)
         found = torch.cat([seen[:, at], hidden[:, at], repeat(whole, "n d -> n l d", l=len(at))], -1)
-        return _moments(self.second(F.leaky_relu(self.first(found) + self.place, 0.2)))
+        return _moments(self.second(F.leaky_relu(self.first(found) + self.place, 0.2)), standard=True)
 
 
-def _moments(outputs: Tensor) -> tuple[Tensor, Tensor]:
+def _moments(outputs: Tensor, standard: bool = False) -> tuple[Tensor, Tensor]:
     """Split a head's outputs; a narrow start (std 0.14) lets the signal through before the noise teaches to
-    ignore it.
+    ignore it. standard: bring each dimension's means to mean 0 and variance 1 over the batch, so that no
+    price can silence it (Zhu et al., ACL 2020).
     """
     mean, log_variance = outputs.float().chunk(2, -1)
+    if standard:
+        rows = mean.flatten(0, -2)
+        mean = (mean - rows.mean(0)) / (rows.var(0, unbiased=False) + 1e-6).sqrt()
     return mean, (log_variance - 4).clamp(-8, 4)
 
 

@@ -65,13 +65,25 @@ class AcyclicEncoding(nn.Module):
 
     with f = 2 pi / period and s = longest / period for periods from `shortest` to `longest` frames, evenly
     spaced in their logarithm. So v is continuous, and C u at the codes themselves.
+
+    relative: e_l counts t from its own code. Then the same codes give the same movement at any time of a
+    clip, and a clip of any length moves as the training clips do; it still never repeats, as no two codes are
+    the same. In the paper, the waves start elsewhere at every code.
     """
 
-    def __init__(self, dim: int, code_dim: int, distance: float, shortest: float, longest: float) -> None:
+    def __init__(
+        self,
+        dim: int,
+        code_dim: int,
+        distance: float,
+        shortest: float,
+        longest: float,
+        relative: bool = False,
+    ) -> None:
         super().__init__()
         assert code_dim % 2 == 0, code_dim
         count = code_dim // 2
-        self.distance, self.shortest, self.longest = distance, shortest, longest
+        self.distance, self.shortest, self.longest, self.relative = distance, shortest, longest, relative
         self.factors = EqualLinear(dim, count, bias=False)  # A
         self.phases = EqualLinear(dim, count, bias=False)  # B
         self.pins = EqualLinear(dim, code_dim, bias=False)  # C
@@ -96,6 +108,8 @@ class AcyclicEncoding(nn.Module):
         pins = self.pins(codes)
         pinned = torch.lerp(rows(pins, index), rows(pins, index + 1), share)
         start, end = left * self.distance, (left + 1) * self.distance
+        if self.relative:
+            times, start, end = times - start, torch.zeros_like(start), end - start
         return wave(times) - torch.lerp(wave(start), wave(end), share) + pinned
 
 

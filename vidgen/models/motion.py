@@ -35,6 +35,7 @@ class MotionEncoder(nn.Module):
         longest: float,
         num_labels: int,
         label_dim: int,
+        relative: bool = False,
     ) -> None:
         super().__init__()
         self.distance, self.kernel = distance, kernel
@@ -42,7 +43,7 @@ class MotionEncoder(nn.Module):
         inputs = noise_dim + (label_dim if num_labels else 0)
         self.first = EqualConv(inputs, noise_dim, kernel, dims=1, rate=self.RATE)
         self.second = EqualConv(noise_dim, noise_dim, kernel, dims=1, rate=self.RATE)
-        self.encoding = AcyclicEncoding(noise_dim, code_dim, distance, shortest, longest)
+        self.encoding = AcyclicEncoding(noise_dim, code_dim, distance, shortest, longest, relative)
 
     def knots(self, last_time: float) -> int:
         """Count the noise codes that times up to `last_time` touch."""
