@@ -221,3 +221,52 @@ def test_pictures_of_a_shot_are_kept_in_order(tmp_path: Path) -> None:
     assert run(tmp_path / "in", tmp_path / "a.pack") == 0
     bright = Pack(tmp_path / "a.pack").clip(0)[:, 8].sum(-1).argmax(1)
     assert (np.diff(bright.astype(int)) >= 0).all() and bright[-1] > bright[0]
+
+
+def recording(folder: Path, height: int = 60, width: int = 40, frames: int = 9) -> np.ndarray:
+    """Save frames whose pixels tell their row, column and time."""
+    rows, columns = np.mgrid[:height, :width]
+    clip = np.stack([np.stack([rows, columns, np.full_like(rows, 9 * t)], -1) for t in range(frames)])
+    save_frames(folder, clip.astype(np.uint8))
+    return clip.astype(np.uint8)
+
+
+def test_windows_of_one_recording_keep_the_lowest_ones_apart(tmp_path: Path) -> None:
+    wanted = recording(tmp_path / "sky")
+    options = ("--windows", "16", "--test-share", "0.3", "--fps", "5")
+    assert run(tmp_path / "sky", tmp_path / "a.pack", *options) == 0
+    train, test = Pack(tmp_path / "a.pack", "train"), Pack(tmp_path / "a.pack", "test")
+    assert train.lengths.tolist() == [9] * len(train) and train.fps == 5
+    assert (len(train), len(test)) == (7 * 7, 1 * 7)  # quarter steps down 42 and 18 rows, across 40 columns
+    for part, first, last in ((train, 0, 42), (test, 42, 60)):
+        seen = [part.clip(index) for index in range(len(part))]
+        assert {int(clip[..., 0].min()) for clip in seen} >= {first}
+        assert all(first <= clip[..., 0].min() and clip[..., 0].max() < last for clip in seen)
+    top, left = wanted[0, :, 0, 0].tolist().index(4), 8
+    assert (train.clip(7 + 2) == wanted[:, top : top + 16, left : left + 16]).all()
+
+
+def test_windows_are_shown_smaller_by_averaging(tmp_path: Path) -> None:
+    recording(tmp_path / "sky", 80, 40)
+    assert run(tmp_path / "sky", tmp_path / "a.pack", "--windows", "32", "--test-share", "0.4") == 0
+    clip = Pack(tmp_path / "a.pack").clip(0).astype(float)
+    assert clip.shape == (9, 16, 16, 3)
+    np.testing.assert_allclose(clip[0, 2:-2, 5, 0], 2 * np.arange(2, 14) + 0.5, atol=0.51)
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        (("--windows", "8"), "cannot be shown at 16 px"),
+        (("--windows", "48"), "too little for windows of 48 px"),
+        (("--windows", "16", "--min-frames", "20"), "has 9 frames, but 20"),
+        (("--windows", "16", "--faces"), "drop --dataset, --faces"),
+    ],
+)
+def test_windows_that_cannot_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], extra: tuple[str, ...], told: str
+) -> None:
+    recording(tmp_path / "sky")
+    assert run(tmp_path / "sky", tmp_path / "a.pack", *extra) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "a.pack").exists()

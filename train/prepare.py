@@ -5,6 +5,7 @@
 INPUT is a folder of videos, animations, frame strips (one image = square frames side by side) or folders of
 frames, with a sub-folder for each class, or none; or, with --dataset, a data set of the papers as it comes
 (--list-datasets). Videos are split at cuts. What is broken, too short or there twice is left out, and said.
+A time-lapse of clouds or water becomes many clips by --windows.
 The same command again goes on where it was stopped, and does nothing if nothing has changed. Which clips are
 for testing is decided once, here, by what they show (--group), and stands in the pack.
 
@@ -31,8 +32,9 @@ from train import command
 from train.data import preparing
 from train.data.datasets import DATASETS, LPC, described, open_dataset
 from train.data.shots import Plan
+from train.data.windows import HELD_OUT, Windows
 from vidgen.data.folders import LAYOUTS, open_clips
-from vidgen.data.pack import Pack, batches_per_second
+from vidgen.data.pack import Pack, batches_per_second, pack
 from vidgen.errors import VidgenError
 
 
@@ -44,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def prepare(options: argparse.Namespace) -> None:
     """Find the clips, pack them and say what there is."""
+    if options.windows:
+        prepare_windows(options)
+        return
     tests = options.tests
     if options.dataset:
         if options.names or options.group != "stem" or options.layout != "auto":
@@ -92,6 +97,19 @@ def prepare(options: argparse.Namespace) -> None:
     _report(Pack(options.out), len(told))
 
 
+def prepare_windows(options: argparse.Namespace) -> None:
+    """Pack the windows of one recording and say what there is."""
+    if options.dataset or options.faces or options.names or options.tests or options.group != "stem":
+        raise VidgenError(
+            "--windows cuts up one recording: drop --dataset, --faces, --names, --tests, --group."
+        )
+    source, share = Path(options.input).expanduser(), options.test_share
+    clips = Windows(source, options.size, options.windows, share, options.min_frames, options.fps)
+    with tqdm(total=len(clips), desc="cutting", unit="window", disable=None) as bar:
+        pack(clips, options.out, tests=[HELD_OUT] if share else [], progress=lambda _: bar.update())
+    _report(Pack(options.out), 0)
+
+
 def _report(packed: Pack, skipped: int) -> None:
     tests = set(packed.header["test_contents"])
     held = sum(content in tests for content in packed.content_ids)
@@ -132,6 +150,12 @@ def _parser() -> argparse.ArgumentParser:
         "--fps", type=float, help="of strips and frames, which rarely say theirs (12); of videos, at most"
     )
     parser.add_argument("--faces", action="store_true", help="crop to the largest face, which is followed")
+    parser.add_argument(
+        "--windows",
+        type=int,
+        metavar="PX",
+        help="INPUT is one long recording: cut it into windows of so many px, the lowest ones for testing",
+    )
     parser.add_argument("--keep-cuts", action="store_true", help="do not split videos at cuts")
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="clips decoded at once (all cores)"

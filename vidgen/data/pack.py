@@ -230,10 +230,12 @@ def _fingerprint(clips: ClipFolder, options: list[Any]) -> str:
     """Hash the options and the content of all files that the pack is made from."""
     told = [VERSION, clips.size, clips.min_frames, clips.fps, clips.categories, options]
     digest = hashlib.sha256(json.dumps(told).encode())
+    hashes: dict[Path, bytes] = {}  # several clips may come from one file
     for source in clips.sources:
         digest.update(json.dumps([source.name, source.label, source.content_id]).encode())
         for file in source.files():
-            digest.update(_file_hash(file))
+            hashes[file] = hashes.get(file) or _file_hash(file)
+            digest.update(hashes[file])
     return digest.hexdigest()
 
 
