@@ -59,6 +59,8 @@ class Options:
     attention_from: int = 16
     attention_to: int = 128
     label_dim: int = 512
+    lr_multiplier: float = 0.01
+    style_start: float = 1.0  # times the size of the style weights at the start
     base_width: int = 64
     max_width: int = 512
     longest_period: float = 1024.0
@@ -125,6 +127,7 @@ class Options:
             "decay",
             "redraw",
             "kl",
+            "style_start",
             "r1",
             "diversity",
             "augment",
@@ -159,6 +162,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "motion_hidden": 128,
         "attention_to": 32,
         "label_dim": 32,
+        "lr_multiplier": 1.0,
+        "style_start": 0.1,
         "base_width": 16,
         "max_width": 128,
         "longest_period": 32.0,
@@ -178,8 +183,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "kl": 0.01,
         "kl_start": 600,
         "kl_full": 2000,
-        "warm_up": 2500,
-        "lr_warm": 0.005,
+        "warm_up": 5000,
+        "lr_warm": 0.01,
     },
 }
 
@@ -199,6 +204,7 @@ class MoStGANVTrainer:
         own = {name: value for name, value in dataclasses.asdict(o).items() if name in known}
         torch.manual_seed(o.seed)
         self.g = MoStGANV(MoStGANVConfig(**own, num_labels=labels, clip_length=o.length)).to(self.device)
+        self._calm()
         self.d = Discriminator(
             o.size,
             base_width=o.d_base_width,
@@ -218,8 +224,6 @@ class MoStGANVTrainer:
         }
         making = [{"params": list(self.g.parameters()), "betas": (o.beta1, o.beta2)}]
         if o.redraw:
-            for layer in self.g.image.colours:  # the loud start of StyleGAN2 silences its fine layers
-                torch.nn.init.zeros_(layer.weight)
             self.knots = self.g.motion_length(o.length - 1)
             self.q_content = ContentPosterior(o.size, 3, o.content_dim, standard=True).to(self.device)
             clocks = 2.0 * o.motion_distance * 2.0 ** torch.arange(4)  # the redrawn clips begin at codes
@@ -233,6 +237,15 @@ class MoStGANVTrainer:
         lazy = o.r1_every / (o.r1_every + 1) if o.r1 else 1.0  # R1 has steps of its own in StyleGAN2
         self.lr_d = o.lr * lazy
         self.opt_d = torch.optim.Adam(self.d.parameters(), self.lr_d, betas=(o.beta1**lazy, o.beta2**lazy))
+
+    @torch.no_grad()
+    def _calm(self) -> None:
+        """Start quietly: under StyleGAN2's random scales and colours, a few hundred steps see only noise."""
+        for layer in (*self.g.image.convs, *self.g.image.colours):
+            layer.affine.weight *= self.o.style_start
+        if self.o.redraw:
+            for layer in self.g.image.colours:
+                layer.weight.zero_()
 
     def set_rates(self, index: int, steps: int) -> None:
         """Set the learning rates of step `index` of `steps`."""

@@ -44,7 +44,8 @@ class MoStGANVConfig:
     style and of the layer before. style_rank: of the patterns of weights. order: whether filters attend to
     the patterns after the content style ("content", the paper) or before ("motion"). attention_from,
     attention_to: resolutions of the layers that follow the motion styles.
-    label_dim: of a category's embedding. clip_length: frames of a training clip.
+    label_dim: of a category's embedding. lr_multiplier: of the mapping's and the motion encoder's learning
+    rate. clip_length: frames of a training clip.
     """
 
     size: int = 256
@@ -68,6 +69,7 @@ class MoStGANVConfig:
     num_labels: int = 0
     label_dim: int = 512
     mapping_layers: int = 2
+    lr_multiplier: float = 0.01
     base_width: int = 64
     max_width: int = 512
     clip_length: int = 16
@@ -97,6 +99,8 @@ class MoStGANVConfig:
         check_least(
             self, 0, "motion_styles", "num_labels", "shortest_period", "attention_from", "attention_to"
         )
+        if not 0 < self.lr_multiplier < math.inf:
+            raise VidgenError(f"lr_multiplier is {self.lr_multiplier}; it must be above 0.")
         if self.code_dim % 2:
             raise VidgenError(f"code_dim is {self.code_dim}; it must be even.")
         if not self.shortest <= self.longest_period < math.inf:
@@ -121,15 +125,13 @@ class Mapping(nn.Module):
     None -> [n, style_dim].
     """
 
-    RATE = 0.01  # of the learning rate
-
     def __init__(self, config: MoStGANVConfig) -> None:
         super().__init__()
         self.labels = nn.Embedding(config.num_labels, config.label_dim) if config.num_labels else None
         dims = [config.content_dim + (config.label_dim if config.num_labels else 0)]
         dims += [config.style_dim] * config.mapping_layers
         pairs = zip(dims, dims[1:], strict=False)
-        self.layers = nn.ModuleList(EqualLinear(a, b, rate=self.RATE) for a, b in pairs)
+        self.layers = nn.ModuleList(EqualLinear(a, b, rate=config.lr_multiplier) for a, b in pairs)
 
     def forward(self, content: Tensor, label: Tensor | None) -> Tensor:
         x = normalise(content)
@@ -261,6 +263,7 @@ class MoStGANV(nn.Module):
             config.num_labels,
             config.label_dim,
             config.relative_time,
+            config.lr_multiplier,
         )
         self.image = Synthesis(config)
         self.register_buffer("style_mean", torch.zeros(config.style_dim))

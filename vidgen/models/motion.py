@@ -23,8 +23,6 @@ class MotionEncoder(nn.Module):
     touch are convolved.
     """
 
-    RATE = 0.01  # of the learning rate
-
     def __init__(
         self,
         noise_dim: int,
@@ -36,13 +34,14 @@ class MotionEncoder(nn.Module):
         num_labels: int,
         label_dim: int,
         relative: bool = False,
+        rate: float = 0.01,
     ) -> None:
         super().__init__()
         self.distance, self.kernel = distance, kernel
         self.labels = nn.Embedding(num_labels, label_dim) if num_labels else None
         inputs = noise_dim + (label_dim if num_labels else 0)
-        self.first = EqualConv(inputs, noise_dim, kernel, dims=1, rate=self.RATE)
-        self.second = EqualConv(noise_dim, noise_dim, kernel, dims=1, rate=self.RATE)
+        self.first = EqualConv(inputs, noise_dim, kernel, dims=1, rate=rate)
+        self.second = EqualConv(noise_dim, noise_dim, kernel, dims=1, rate=rate)
         self.encoding = AcyclicEncoding(noise_dim, code_dim, distance, shortest, longest, relative)
 
     def knots(self, last_time: float) -> int:
