@@ -20,14 +20,19 @@ from train import cards, command
 from vidgen.catalogue import read_header
 from vidgen.errors import VidgenError
 from vidgen.evaluation.generators import METRICS, SEEDS, Request, measure, measure_real
-from vidgen.evaluation.readers import Reader, open_reader
+from vidgen.evaluation.readers import Reader, find_reader
 from vidgen.evaluation.real import chunk, open_real
 from vidgen.session import Session
 
 
-def metrics_of(kind: str, reader: Reader) -> list[str]:
+def metrics_of(kind: str, reader: Reader | None, categories: bool) -> list[str]:
     """List what a card states: the content distance of shapes only, whose colour is the paper's."""
-    unknown = {"acd": kind != "shapes", "swap": not reader.content, "fvd": reader.extractor is None}
+    unknown = {
+        "acd": kind != "shapes",
+        "swap": reader is None or not reader.content,
+        "fvd": reader is None or reader.extractor is None,
+        "mcs": reader is None or not categories,
+    }
     return [name for name in METRICS if not unknown.get(name)]
 
 
@@ -37,11 +42,12 @@ def evaluate(args: argparse.Namespace) -> None:
         raise VidgenError(f"--samples is {args.samples}, but a distance needs at least 2.")
     about = read_header(args.model)["about"]
     kind = check_kind(args.kind or about.get("data"), args.model.name)
-    session, reader = Session(args.model.parent, threads=args.threads), open_reader(kind, args.judge)
+    session, reader = Session(args.model.parent, threads=args.threads), find_reader(kind, args.judge)
     info = session.info(str(args.model))
     stride = int(about.get("card", {}).get("options", {}).get("stride", 1))
     real = open_real(kind, args.data, args.cache, info.clip_length, stride, info.size)
-    request = Request(kind, reader, real, args.samples, args.seed, metrics_of(kind, reader))
+    metrics = metrics_of(kind, reader, bool(info.categories))
+    request = Request(kind, reader, real, args.samples, args.seed, metrics)
     with tqdm(total=SEEDS * args.samples, unit="clip") as bar:
         values = measure(session, info, request, bar.update).values
     marks = measure_real(request, chunk(info.clip_length, info.size)) if real else {}

@@ -17,7 +17,7 @@ from vidgen.data.pack import Pack
 from vidgen.errors import VidgenError
 from vidgen.evaluation import generators, report, translators
 from vidgen.evaluation.generators import SEEDS, Found, Request
-from vidgen.evaluation.readers import PROBES, Extractor, Reader, open_i3d, open_reader
+from vidgen.evaluation.readers import Extractor, find_reader, open_i3d
 from vidgen.evaluation.real import Real, chunk, file_hash, kind_of, open_real, packed
 from vidgen.session import Session
 
@@ -125,7 +125,7 @@ def _generator(
 
     request = Request(
         kind,
-        _reader(kind, options.judge),
+        find_reader(kind, options.judge),
         opened(info.clip_length),
         options.samples or SAMPLES,
         options.seed,
@@ -183,12 +183,6 @@ def _refuse(options: Options, left_out: dict[str, str]) -> None:
     for name in options.metrics or ():
         if name in left_out:
             raise VidgenError(f"{name} cannot be measured: {left_out[name]}.")
-
-
-def _reader(kind: str, judge: Path | None) -> Reader | None:
-    """Open what reads clips of these data, if there is anything."""
-    known = judge is not None or kind == "shapes" or (PROBES / f"{kind}.safetensors").is_file()
-    return open_reader(kind, judge) if known else None
 
 
 def _translator(

@@ -80,6 +80,12 @@ def _read_shapes(clips: np.ndarray) -> Factors:
     return shapes.shape_content(clips) | shapes.shape_motion(clips) | {"category": shapes.shape_axis(clips)}
 
 
+def find_reader(kind: str, judge: Path | None = None) -> Reader | None:
+    """Open what reads clips of a data set, if there is anything: `open_reader`."""
+    known = judge is not None or kind == "shapes" or (PROBES / f"{kind}.safetensors").is_file()
+    return open_reader(kind, judge) if known else None
+
+
 def open_reader(kind: str, judge: Path | None = None) -> Reader:
     """Find what reads the clips of a data set: the picture itself for shapes, else the shipped judge."""
     if kind == "shapes" and judge is None:
