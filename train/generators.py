@@ -17,15 +17,25 @@ Export = Callable[[Any, Path, dict[str, Any], int, common.Record, bool], None]
 
 
 def parse(
-    name: str, about: str, recipe: type, presets: Mapping[str, Any], preset: str, argv: list[str] | None
+    name: str,
+    about: str,
+    recipe: type,
+    presets: Mapping[str, Any],
+    preset: str,
+    argv: list[str] | None,
+    judged: bool = True,
 ) -> tuple[argparse.Namespace, Any]:
-    """Read the command line of `python -m name`; preset: the one that is taken where none is named."""
+    """Read the command line of `python -m name`; preset: the one that is taken where none is named; judged:
+    whether it has --judge, which asks for a model of `vidgen.models.contract`.
+    """
     parser = command.parser(name, about, recipe, presets)
     parser.set_defaults(preset=preset)
     parser.add_argument(
         "--data", required=True, help="an LPC clone, the word shapes, a pack, or a folder of strips or videos"
     )
-    scoring.add_option(parser)
+    parser.set_defaults(judge=None)
+    if judged:
+        scoring.add_option(parser)
     args = parser.parse_args(argv)
     return args, command.chosen(args, recipe, presets)
 

@@ -1,0 +1,380 @@
+"""VGAN and TGAN, the two that MoCoGAN's paper compares with: `python -m train.baselines --preset vgan --data
+shapes --out DIR`. The same command again resumes; at the end it measures the content distance.
+
+    python -m train.baselines --table runs/vgan runs/tgan weights/mocogan-shapes.safetensors
+
+prints the paper's table anew: the average content distance (ACD) of real shapes, of each run and of each
+weights file. Both draw a clip as a whole, of a fixed length and from one code, with no content or motion to
+hold on to: so they are no models of the app, and their weights stay in the run's folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange, reduce, repeat
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from train import command, common, generators, losses
+from train.data.sources import Batch, Source
+from train.distributed import Team
+from train.ema import EMA
+from train.sheets import write_sheet
+from vidgen._clips.files import replacing, reported
+from vidgen.data.shapes import CROSSING, ShapeClips
+from vidgen.errors import VidgenError, check_least
+from vidgen.evaluation.generators import SEEDS
+from vidgen.metrics.scores import average_content_distance
+from vidgen.metrics.shapes import shape_colours
+from vidgen.recipe import MAX_SEED, Recipe
+from vidgen.session import Session
+
+MODELS = ("vgan", "tgan")
+MEASURED = 256  # clips of each repetition
+PART = 32  # of them drawn together
+
+
+@dataclass(frozen=True)
+class Options:
+    """Hold a training recipe; the defaults are VGAN's of its paper, at the length of our clips."""
+
+    model: str = "vgan"
+    size: int = 64
+    length: int = 16
+    code_dim: int = 100
+    width: int = 64  # channels at half the full size; double at every halving
+    d_width: int = 64
+    batch: int = 64
+    lr: float = 2e-4
+    beta1: float = 0.5
+    mask: float = 0.1  # weight of VGAN's mean mask: little may move
+    clip_every: int = 5  # steps between clippings of TGAN's singular values
+    ema: float = 0.999
+    stride: int = 1
+    decay: float = 0.0  # share of the run, at its end, over which the learning rates fall to zero
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what a slip of the keyboard could spoil."""
+        if self.model not in MODELS:
+            raise VidgenError(f"model is {self.model!r}; choose one of {', '.join(MODELS)}.")
+        check_least(self, 1, "code_dim", "width", "d_width", "batch", "clip_every", "stride")
+        check_least(self, 0, "mask", "decay", "seed")
+        if self.size != 64 or self.length != 16:
+            raise VidgenError(
+                "The baselines draw clips of 16 frames at 64 px: leave --size and --length out."
+            )
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "vgan": {},
+    "tgan": {"model": "tgan", "batch": 32, "lr": 5e-5},
+}
+
+
+def _up3(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(nn.ConvTranspose3d(before, after, 4, 2, 1), nn.BatchNorm3d(after), nn.ReLU())
+
+
+def _up2(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(nn.ConvTranspose2d(before, after, 4, 2, 1), nn.BatchNorm2d(after), nn.ReLU())
+
+
+class VGAN(nn.Module):
+    """Vondrick, Pirsiavash, Torralba, NIPS 2016, section 2.2: a moving foreground over a still background.
+
+    video = m f + (1 - m) b; foreground f and mask m by 3D, background b by 2D transposed convolutions.
+    """
+
+    def __init__(self, code_dim: int, width: int) -> None:
+        super().__init__()
+        widths = [8 * width, 4 * width, 2 * width, width]
+        self.start = nn.Linear(code_dim, 2 * widths[0] * 16)
+        self.norm = nn.BatchNorm2d(2 * widths[0])
+        pairs = list(zip(widths, widths[1:], strict=False))
+        self.moving = nn.Sequential(*(_up3(a, b) for a, b in pairs))
+        self.colour = nn.ConvTranspose3d(width, 3, 4, 2, 1)
+        self.mask = nn.ConvTranspose3d(width, 1, 4, 2, 1)
+        self.still = nn.Sequential(*(_up2(a, b) for a, b in pairs), nn.ConvTranspose2d(width, 3, 4, 2, 1))
+
+    def forward(self, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw: code [n, d] -> clips [n, 16, 3, 64, 64] in [-1, 1], and the mask [n, 16, 1, 64, 64]."""
+        x = self.norm(rearrange(self.start(code), "n (c h w) -> n c h w", h=4, w=4)).relu()
+        front, back = x.chunk(2, 1)
+        front = self.moving(rearrange(front, "n c h w -> n c 1 h w"))
+        mask = self.mask(front).sigmoid()
+        still = rearrange(self.still(back).tanh(), "n c h w -> n c 1 h w")
+        video = mask * self.colour(front).tanh() + (1 - mask) * still
+        return rearrange(video, "n c t h w -> n t c h w"), rearrange(mask, "n c t h w -> n t c h w")
+
+
+class TGAN(nn.Module):
+    """Saito, Matsumoto, Saito, ICCV 2017, section 3: one code becomes a code per frame, by transposed
+    convolutions in time; each frame is drawn from both.
+    """
+
+    def __init__(self, code_dim: int, width: int) -> None:
+        super().__init__()
+        sizes = [8 * width, 4 * width, 2 * width, 2 * width]
+        begin: list[nn.Module] = [nn.ConvTranspose1d(code_dim, sizes[0], 1), nn.BatchNorm1d(sizes[0])]
+        for before, after in zip(sizes, sizes[1:], strict=False):
+            begin += [nn.ReLU(), nn.ConvTranspose1d(before, after, 4, 2, 1), nn.BatchNorm1d(after)]
+        self.temporal = nn.Sequential(
+            *begin, nn.ReLU(), nn.ConvTranspose1d(sizes[-1], code_dim, 4, 2, 1), nn.Tanh()
+        )
+        self.slow, self.fast = (nn.Linear(code_dim, 4 * width * 16, bias=False) for _ in range(2))
+        self.norm = nn.BatchNorm2d(8 * width)
+        widths = [8 * width, 4 * width, 2 * width, width]
+        ups = [_up2(a, b) for a, b in zip(widths, widths[1:], strict=False)]
+        self.image = nn.Sequential(*ups, nn.ConvTranspose2d(width, 3, 4, 2, 1), nn.Tanh())
+
+    def forward(self, code: Tensor) -> tuple[Tensor, None]:
+        """Draw: code [n, d] -> clips [n, 16, 3, 64, 64] in [-1, 1]."""
+        codes = rearrange(self.temporal(rearrange(code, "n d -> n d 1")), "n d t -> n t d")
+        slow = repeat(self.slow(code), "n d -> n t d", t=codes.shape[1])
+        x = rearrange([slow, self.fast(codes)], "two n t (c h w) -> (n t) (two c) h w", h=4, w=4)
+        video = self.image(self.norm(x).relu())
+        return rearrange(video, "(n t) c h w -> n t c h w", n=len(code)), None
+
+
+class Critic(nn.Module):
+    """Judge clips [n, 16, 3, 64, 64] by 3D convolutions, as both papers do: logits [n]."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        widths = [3, width, 2 * width, 4 * width, 8 * width]
+        layers: list[nn.Module] = []
+        for before, after in zip(widths, widths[1:], strict=False):
+            norm = nn.BatchNorm3d(after) if before > 3 else nn.Identity()
+            layers += [nn.Conv3d(before, after, 4, 2, 1), norm, nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(widths[-1] * 16, 1)
+
+    def forward(self, video: Tensor) -> Tensor:
+        return self.head(self.body(rearrange(video, "n t c h w -> n c t h w")).flatten(1))[:, 0]
+
+    @torch.no_grad()
+    def clip(self) -> None:
+        """Keep the singular values of all layers at 1 or below, and the gains of norms too, so that the
+        critic's slope is bounded (TGAN, section 4).
+        """
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv3d | nn.Linear):
+                left, values, right = torch.linalg.svd(layer.weight.flatten(1), full_matrices=False)
+                layer.weight.copy_((left * values.clamp(max=1) @ right).view_as(layer.weight))
+            elif isinstance(layer, nn.BatchNorm3d):
+                limit = (layer.running_var + layer.eps).sqrt()
+                layer.weight.copy_(torch.minimum(layer.weight.clamp(min=0), limit))
+
+
+class BaselineTrainer:
+    """VGAN by the original loss with Adam; TGAN as a Wasserstein GAN with RMSprop and clipped critic."""
+
+    def __init__(
+        self, options: Options, source: Source, device: str = "cpu", team: Team | None = None
+    ) -> None:
+        self.o, self.source, self.device, self.team = options, source, torch.device(device), team or Team()
+        self.images, o = options.batch * options.length, options
+        torch.manual_seed(o.seed)
+        self.g = generator(o).to(self.device)
+        self.d = Critic(o.d_width).to(self.device)
+        self.average = EMA(self.g, o.ema)
+        self.parts: dict[str, nn.Module] = {"g": self.g, "d": self.d, "average": self.average.model}
+        self.opt_g, self.opt_d = (self._optimizer(part) for part in (self.g, self.d))
+
+    def _optimizer(self, part: nn.Module) -> torch.optim.Optimizer:
+        if self.o.model == "tgan":
+            return torch.optim.RMSprop(part.parameters(), self.o.lr)
+        return torch.optim.Adam(part.parameters(), self.o.lr, (self.o.beta1, 0.999))
+
+    def set_rates(self, index: int, steps: int) -> None:
+        """Set the learning rates of step `index` of `steps`."""
+        fall = min(1.0, (steps - index) / max(self.o.decay * steps, 1))
+        for optimizer in (self.opt_g, self.opt_d):
+            for group in optimizer.param_groups:
+                group["lr"] = self.o.lr * fall
+
+    def step(self, index: int) -> dict[str, float]:
+        """Train one step; returns the losses."""
+        o = self.o
+
+        def begin(part: int) -> tuple[Batch, Tensor, Tensor | None]:
+            rng, n = np.random.default_rng([o.seed, index, part]), self.team.share(o.batch)
+            batch = self.source.batch(rng, n, o.length, 1).to(self.device)
+            return batch, *self.g(torch.randn(n, o.code_dim, device=self.device))
+
+        log = self.team.alternate(
+            o.seed,
+            index,
+            begin,
+            [lambda made: self.update_d(*made), lambda made: self.update_g(*made)],
+            [self.g, self.d],
+        )
+        if o.model == "tgan" and index % o.clip_every == 0:
+            self.d.clip()
+        self.average.update(self.g, index)
+        return log
+
+    def update_d(self, batch: Batch, video: Tensor, _mask: Tensor | None) -> dict[str, float]:
+        """Update the critic."""
+        real, fake = self.d(batch.video), self.d(video.detach())
+        if self.o.model == "tgan":
+            loss = fake.mean() - real.mean()
+        else:
+            loss = losses.discriminator_loss(real, fake, "bce")
+        self.team.clear(self.opt_d)
+        loss.backward()
+        self.team.apply(self.opt_d)
+        return {"d": loss.item()}
+
+    def update_g(self, _batch: Batch, video: Tensor, mask: Tensor | None) -> dict[str, float]:
+        """Update the generator."""
+        self.d.requires_grad_(False)
+        fake = self.d(video)
+        loss = -fake.mean() if self.o.model == "tgan" else losses.generator_loss(fake, "bce")
+        log = {"g": loss.item()}
+        if mask is not None:
+            loss, log = loss + self.o.mask * mask.mean(), log | {"mask": mask.mean().item()}
+        self.team.clear(self.opt_g)
+        loss.backward()
+        self.team.apply(self.opt_g)
+        self.d.requires_grad_(True)
+        return log
+
+    def state(self) -> dict[str, Any]:
+        """Collect all that a resumed run needs."""
+        modules = {name: module.state_dict() for name, module in self.parts.items()}
+        return modules | {"opt_g": self.opt_g.state_dict(), "opt_d": self.opt_d.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take up a state of `state()`."""
+        for name, part in (*self.parts.items(), ("opt_g", self.opt_g), ("opt_d", self.opt_d)):
+            part.load_state_dict(state[name])
+
+    @torch.no_grad()
+    def sample(self, folder: Path, index: int) -> None:
+        """Write a sheet of clips from fixed codes."""
+        codes = torch.randn(10, self.o.code_dim, generator=torch.Generator().manual_seed(1))
+        video, _ = self.average.model(codes.to(self.device))
+        write_sheet(folder, index, rearrange(video, "n t c h w -> (n h) (t w) c"))
+
+
+def generator(options: Options) -> nn.Module:
+    """Build the generator of a recipe."""
+    return {"vgan": VGAN, "tgan": TGAN}[options.model](options.code_dim, options.width)
+
+
+def export(
+    trainer: BaselineTrainer,
+    path: Path,
+    _settings: dict[str, Any],
+    steps: int,
+    record: common.Record,
+    last: bool,
+) -> None:
+    """Write the averaged generator; last: with its content distance, which is printed."""
+    told = {"options": asdict(trainer.o), "steps": steps, "hours": round(record.hours, 2)}
+    told |= {"hardware": common.hardware(trainer.device), "revision": common.revision()}
+    weights = {name: value.contiguous() for name, value in trainer.average.model.state_dict().items()}
+    with replacing(path) as part, reported(path):
+        save_file(weights, part, {"baseline": json.dumps(told)})
+    if last:
+        sys.stdout.write(table([path.parent]))
+
+
+def clips_of(path: Path, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Draw clips, uint8 [n, t, h, w, c], of a run of this trainer or by a weights file."""
+    if path.is_dir():
+        yield from _baseline_clips(path, rng)
+        return
+    session = Session(path.parent)
+    info = session.info(str(path))
+    recipe = Recipe(model=info.path, frames=info.clip_length, fps=info.fps)
+    for _ in range(0, MEASURED, PART):
+        codes = rng.integers(MAX_SEED, size=(PART, 2)).tolist()
+        asked = rng.integers(max(len(info.categories), 1), size=PART).tolist()
+        yield session.render_many(
+            [
+                recipe.replace(content_seed=c, motion_seed=m, category=k if info.categories else None)
+                for (c, m), k in zip(codes, asked, strict=True)
+            ]
+        )
+
+
+@torch.inference_mode()
+def _baseline_clips(path: Path, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    file = path / "model.safetensors"
+    try:
+        settings = json.loads((path / "options.json").read_text())
+        known = {name: settings[name] for name in Options.__dataclass_fields__}
+        model = generator(Options(**known)).eval()
+        model.load_state_dict(load_file(file))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise VidgenError(f"{path} is no run of train.baselines ({error}).") from error
+    for _ in range(0, MEASURED, PART):
+        code = torch.from_numpy(rng.standard_normal((PART, known["code_dim"]), dtype=np.float32))
+        levels = ((model(code)[0] + 1) * 127.5).round().byte()
+        yield rearrange(levels, "n t c h w -> n t h w c").numpy()
+
+
+def real_clips(rng: np.random.Generator, length: int = 16) -> Iterator[np.ndarray]:
+    """Draw real test clips."""
+    shapes = ShapeClips(4096, 64, CROSSING, split="test")
+    for _ in range(0, MEASURED, PART):
+        starts = rng.integers(2 * CROSSING - 2, size=PART)
+        yield shapes.bouncing(rng.integers(len(shapes), size=PART), starts, length)
+
+
+def content_distance(parts: Iterator[np.ndarray]) -> tuple[float, float]:
+    """Measure ACD, and the share of frames that show no shape, which look all alike and hide a failure."""
+    colours = np.concatenate([shape_colours(clips) for clips in parts])
+    empty = reduce((colours == 0).all(-1).astype(float), "n t -> ", "mean")
+    return average_content_distance(colours), float(empty)
+
+
+def table(paths: Sequence[Path]) -> str:
+    """Write the table of real clips, runs and weights files, each measured from three seeds."""
+    rows = ["| clips of | ACD (colour) | empty frames |", "|---|---|---|"]
+    for path in (None, *paths):
+        found = []
+        for seed in range(SEEDS):
+            rng = np.random.default_rng([seed, 2])
+            found.append(content_distance(real_clips(rng) if path is None else clips_of(path, rng)))
+        means, spread = np.mean(found, 0), np.std(found, 0, ddof=1)
+        name = path.stem if path else "real, test split"
+        rows.append(f"| {name} | {means[0]:.2f} ± {spread[0]:.2f} | {means[1]:.1%} |")
+    return "\n".join(rows) + "\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train, or print the table; returns the exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if "--table" in arguments:
+        return command.run(lambda: _print_table(arguments))
+    about = __doc__.split("\n")[0]
+    return command.run(
+        lambda: generators.train(
+            *generators.parse("train.baselines", about, Options, PRESETS, "vgan", arguments, False),
+            BaselineTrainer,
+            export,
+        )
+    )
+
+
+def _print_table(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser("python -m train.baselines")
+    parser.add_argument("--table", nargs="+", type=Path, required=True, help="runs, and weights files")
+    sys.stdout.write(table(parser.parse_args(arguments).table))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
