@@ -72,6 +72,7 @@ class Options:
     differences: bool = True
     d_base_width: int = 64
     d_max_width: int = 512
+    d_fold: int = 1  # pixels, each way, that it takes as channels of one
     reach: int = 992  # frames into a generated clip at which those frames begin, at most
     # optimisation
     batch: int = 64
@@ -116,6 +117,7 @@ class Options:
             "ema_images",
             "redraw_frames",
             "references",
+            "d_fold",
         )
         check_least(
             self,
@@ -171,7 +173,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "relative_time": True,
         "longest": 8,
         "d_base_width": 16,
-        "d_max_width": 64,
+        "d_max_width": 128,
+        "d_fold": 2,
         "reach": 64,
         "batch": 8,
         "r1": 1.0,
@@ -213,6 +216,7 @@ class MoStGANVTrainer:
             num_labels=labels,
             differences=o.differences,
             longest=o.longest,
+            fold=o.d_fold,
         ).to(self.device)
         self.augment = AdaptiveAugment(o.augment, o.augment_images // self.team.parts).to(self.device)
         self.average = EMA(self.g, 0.5 ** (o.batch / o.ema_images))

@@ -416,7 +416,8 @@ class Discriminator(nn.Module):
     Frames pass one by one down to 16 px; there, those of a clip are put together on the channel axis.
     differences: of each frame and the next (the first follows the last) join as further frames: the motion
     consistency of MoStGAN-V, section 3.4. base_width, max_width: as of the generator. longest: distance of
-    neighbours that is told apart from longer ones, in frames.
+    neighbours that is told apart from longer ones, in frames. fold: so many pixels, each way, are taken as
+    channels of one: the finest layers, which cost the most on a processor, are left out, and no pixel is lost.
     """
 
     def __init__(
@@ -431,9 +432,12 @@ class Discriminator(nn.Module):
         differences: bool = True,
         longest: int = 32,
         embedding_dim: int = 256,
+        fold: int = 1,
     ) -> None:
         super().__init__()
-        self.frames, self.differences = frames, differences
+        if fold < 1 or size % fold or size // fold < CONCAT_SIZE:
+            raise VidgenError(f"Frames of {size} px cannot be folded by {fold}: at least 16 px must be left.")
+        self.frames, self.differences, self.fold = frames, differences, fold
         widths = {}
         resolution = size
         while resolution >= 4:
@@ -442,9 +446,10 @@ class Discriminator(nn.Module):
         together = min(CONCAT_SIZE, size)
         apart = max(widths[together] // 2, 1)  # channels of each frame where they are put together
         seen = 2 * frames if differences else frames
-        self.colours = EqualConv(channels, widths[size] if size > together else apart, 1)
+        resolution = size // fold
+        first = widths[resolution] if resolution > together else apart
+        self.colours = EqualConv(channels * fold**2, first, 1)
         self.alone, self.joint = nn.ModuleList(), nn.ModuleList()
-        resolution = size
         while resolution > 4:
             width, below = widths[resolution], widths[resolution // 2]
             if resolution > together:
@@ -472,7 +477,8 @@ class Discriminator(nn.Module):
         n = len(video)
         if self.differences:
             video = torch.cat([video, video - video.roll(-1, 1)], 1)
-        x = self.colours(rearrange(video, "n t c h w -> (n t) c h w"))
+        pattern = "n t c (h a) (w b) -> (n t) (c a b) h w"
+        x = self.colours(rearrange(video, pattern, a=self.fold, b=self.fold))
         for block in self.alone:
             x = block(x)
         x = rearrange(x, "(n t) c h w -> n (t c) h w", n=n)
