@@ -486,6 +486,20 @@ def test_discriminators_of_every_kind(size: int, frames: int, differences: bool,
     assert not used
 
 
+def test_a_folded_discriminator_leaves_out_layers_but_no_pixel() -> None:
+    torch.manual_seed(0)
+    whole, folded = (Discriminator(64, base_width=4, max_width=8, frames=2, fold=fold) for fold in (1, 2))
+    assert len(folded.alone) == len(whole.alone) - 1
+    video = torch.randn(3, 2, 3, 64, 64, requires_grad=True)
+    logits = folded(video, torch.tensor([[0.0, 2.0]] * 3))
+    assert logits.shape == (3,)
+    (slope,) = torch.autograd.grad(logits.sum(), video)
+    assert (slope != 0).float().mean() > 0.99
+    for fold in (0, 3, 8):
+        with pytest.raises(VidgenError, match="cannot be folded"):
+            Discriminator(64, fold=fold)
+
+
 def test_the_judgement_depends_on_time_category_and_order() -> None:
     torch.manual_seed(0)
     d = Discriminator(32, base_width=4, max_width=8, num_labels=2).eval()

@@ -38,6 +38,7 @@ TINY = {
     "shortest_period": 4.0,
     "d_base_width": 4,
     "d_max_width": 8,
+    "d_fold": 1,
     "reach": 8,
     "bfloat16": False,
 }
@@ -246,3 +247,26 @@ def test_knot_posterior_hears_the_start() -> None:
     mean, log_variance = posterior(clip, torch.zeros(2), label)
     assert mean.shape == log_variance.shape == (2, 5, 4)
     assert not torch.equal(mean, posterior(clip, torch.full((2,), 3.0), label)[0])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_style_weights_start_as_small_as_asked(source: ShapeSource, preset: str) -> None:
+    loud, quiet = (trainer(source, preset, style_start=start, redraw=0.0) for start in (1.0, 0.1))
+    for a, b in zip(loud.g.image.convs, quiet.g.image.convs, strict=True):
+        torch.testing.assert_close(b.affine.weight, 0.1 * a.affine.weight)
+    assert any(layer.weight.any() for layer in quiet.g.image.colours)
+    redrawing = trainer(source, preset, redraw=40.0)
+    assert not any(layer.weight.any() for layer in redrawing.g.image.colours), "the first picture is grey"
+
+
+def test_no_price_silences_an_inferred_code(source: ShapeSource) -> None:
+    """The means of every dimension keep mean 0 and variance 1 over the batch (Zhu et al., ACL 2020)."""
+    one = trainer(source, batch=8)
+    with torch.no_grad():
+        for head in (one.q_content.head, one.q_motion.second):
+            head.weight *= 0.1
+    batch = source.batch(np.random.default_rng(0), 8, 9, 3)
+    content, motion, _ = one._inferred(batch)
+    for mean in (content[0], motion[0].flatten(0, 1)):
+        torch.testing.assert_close(mean.mean(0), torch.zeros(mean.shape[1]), atol=1e-5, rtol=0)
+        assert (mean.std(0, unbiased=False) > 0.5).all()

@@ -29,7 +29,7 @@ STYLES |= {
 }
 STYLES |= {"size": 16, "length": 9, "longest": 4, "batch": 4, "longest_period": 16.0, "shortest_period": 4.0}
 STYLES |= {"base_width": 4, "max_width": 8, "d_base_width": 4, "d_max_width": 8, "reach": 8, "warm_up": 1}
-STYLES |= {"bfloat16": False, "augment_images": 40}
+STYLES |= {"d_fold": 1, "bfloat16": False, "augment_images": 40}
 TRANSLATION = {"size": 16, "width": 4, "blocks": 1, "predictor_width": 4, "d_width": 4, "d_layers": 2}
 TRANSLATION |= {"bfloat16": False, "pool": 3, "batch": 4}
 

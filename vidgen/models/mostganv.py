@@ -417,7 +417,7 @@ class Discriminator(nn.Module):
     differences: of each frame and the next (the first follows the last) join as further frames: the motion
     consistency of MoStGAN-V, section 3.4. base_width, max_width: as of the generator. longest: distance of
     neighbours that is told apart from longer ones, in frames. fold: so many pixels, each way, are taken as
-    channels of one: the finest layers, which cost the most on a processor, are left out, and no pixel is lost.
+    channels of one: the finest layers, which cost the most on a processor, are left out; no pixel is lost.
     """
 
     def __init__(
