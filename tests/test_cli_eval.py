@@ -23,7 +23,7 @@ from vidgen.data.pack import pack
 from vidgen.evaluation import command, generators, readers, report, translators
 from vidgen.evaluation.measures import Diversity, Frechet, Memorisation, Meters, Part, measured
 from vidgen.evaluation.readers import Extractor, fitted, open_i3d, open_reader
-from vidgen.evaluation.real import Chosen, open_real
+from vidgen.evaluation.real import Chosen, averaged, open_real
 from vidgen.evaluation.statistics import gaussian_of, user_cache
 from vidgen.metrics import scores
 from vidgen.metrics.features import Judge, JudgeConfig
@@ -440,6 +440,13 @@ class TestTable:
                 report.read_report(path)
 
 
-def test_sprites_are_of_their_own_size(tmp_path: Path) -> None:
-    with pytest.raises(command.VidgenError, match=f"drawn at {sprites.CELL} px; the model draws 32 px"):
-        open_real("sprites", "clone", tmp_path, 8, 1, 32)
+def test_sprites_are_not_blown_up(tmp_path: Path) -> None:
+    with pytest.raises(command.VidgenError, match=f"drawn at {sprites.CELL} px; the model draws 128 px"):
+        open_real("sprites", "clone", tmp_path, 8, 1, 128)
+
+
+def test_clips_are_brought_down_by_averaging() -> None:
+    clips = np.random.default_rng(0).integers(256, size=(2, 3, 8, 8, 3), dtype=np.uint8)
+    assert averaged(clips, 8) is clips
+    wanted = clips.reshape(2, 3, 4, 2, 4, 2, 3).astype(float).mean((3, 5))
+    np.testing.assert_allclose(averaged(clips, 4), wanted, atol=0.5)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from einops import rearrange, reduce, repeat
+from einops import rearrange, repeat
 
 from vidgen.errors import VidgenError
-from vidgen.evaluation.real import file_hash
+from vidgen.evaluation.real import averaged, file_hash
 from vidgen.metrics import shapes
 from vidgen.metrics.features import Judge, clip_features, frame_content, load_judge, read_factors
 
@@ -65,15 +65,7 @@ def fitted(clips: np.ndarray, size: int) -> np.ndarray:
         raise VidgenError(f"The judge reads frames of {size} px, not {h} x {w}.")
     if h < size:
         return repeat(clips, "n t h w c -> n t (h a) (w b) c", a=size // h, b=size // h)
-    if h == size:
-        return clips
-    pattern = "n t (h a) (w b) c -> n t h w c"
-    small = [reduce(clips[i : i + 1], pattern, _mean, a=h // size, b=h // size) for i in range(n)]
-    return np.concatenate(small)
-
-
-def _mean(block: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    return np.round(block.mean(axes)).astype(np.uint8)
+    return averaged(clips, size)
 
 
 def _read_shapes(clips: np.ndarray) -> Factors:

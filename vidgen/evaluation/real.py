@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from einops import reduce
 
 from vidgen.data.folders import open_clips
 from vidgen.data.pack import Pack
@@ -103,9 +104,9 @@ def open_real(
     if data is None:
         return None
     if kind == "sprites":
-        if size != CELL:
+        if CELL % size:
             raise VidgenError(f"The sprites are drawn at {CELL} px; the model draws {size} px.")
-        return _sprites(data, cache, length)
+        return _sprites(data, cache, length, size)
     return _pack(packed(data, cache, size), length, stride)
 
 
@@ -179,13 +180,13 @@ def _shapes(length: int, size: int) -> Real:
     return Real(choose("train"), choose("test"), content, swaps, labelled)
 
 
-def _sprites(data: str, cache: Path, length: int) -> Real:
+def _sprites(data: str, cache: Path, length: int, size: int) -> Real:
     @lru_cache
     def opened(split: str) -> SpriteClips:
         return SpriteClips(data, cache, TRAINED if split == "train" else HELD_OUT, split)
 
     def drawn(split: str) -> Callable[..., np.ndarray]:
-        return lambda *columns: opened(split).clips(*columns, length)
+        return lambda *columns: averaged(opened(split).clips(*columns, length), size)
 
     def choose(split: str) -> Choose:
         return lambda rng, n: Chosen(tuple(opened(split).draw(rng, n).values()), drawn(split))
@@ -199,9 +200,18 @@ def _sprites(data: str, cache: Path, length: int) -> Real:
 
     @lru_cache
     def content(split: str) -> str:
-        return f"{split} {length} {file_hash(opened(split).pack)}"
+        return f"{split} {length} {size} {file_hash(opened(split).pack)}"
 
     return Real(choose("train"), choose("test"), content, swaps)
+
+
+def averaged(clips: np.ndarray, size: int) -> np.ndarray:
+    """Bring clips, uint8 [n, t, h, w, c], down to a size that divides theirs."""
+    if (block := clips.shape[2] // size) == 1:
+        return clips
+    pattern = "t (h a) (w b) c -> t h w c"
+    small = [reduce(clip.astype(np.float32), pattern, "mean", a=block, b=block) for clip in clips]
+    return np.stack(small).round().astype(np.uint8)
 
 
 def file_hash(path: Path) -> str:
