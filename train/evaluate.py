@@ -10,19 +10,30 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from train import cards, command
 from vidgen.catalogue import read_header
 from vidgen.errors import VidgenError
-from vidgen.evaluation.generators import METRICS, SEEDS, Request, measure, measure_real
+from vidgen.evaluation.generators import (
+    METRICS,
+    SEEDS,
+    Request,
+    measure,
+    measure_lengths,
+    measure_real,
+)
 from vidgen.evaluation.readers import Reader, find_reader
-from vidgen.evaluation.real import chunk, open_real
+from vidgen.evaluation.real import Real, chunk, open_real
 from vidgen.session import Session
+
+LONG = 128  # frames: whether long clips stay as good
 
 
 def metrics_of(kind: str, reader: Reader | None, categories: bool) -> list[str]:
@@ -48,12 +59,33 @@ def evaluate(args: argparse.Namespace) -> None:
     real = open_real(kind, args.data, args.cache, info.clip_length, stride, info.size)
     metrics = metrics_of(kind, reader, bool(info.categories))
     request = Request(kind, reader, real, args.samples, args.seed, metrics)
-    with tqdm(total=SEEDS * args.samples, unit="clip") as bar:
-        values = measure(session, info, request, bar.update).values
+    far = long_clips(real, lambda: open_real(kind, args.data, args.cache, LONG, stride, info.size))
+    long = {LONG: far} if far and request.extractor else {}
+    with tqdm(total=SEEDS * args.samples * (1 + len(long)), unit="clip") as bar:
+        found = measure(session, info, request, bar.update)
+        if long:
+            extractor = request.extractor
+            found.join(measure_lengths(session, info, request, extractor, long, bar.update, "FVD-c"))
+        values = found.values
     marks = measure_real(request, chunk(info.clip_length, info.size)) if real else {}
+    if long:
+        alone = replace(request, real=far, metrics=["fvd"])
+        marks[f"FVD-c{LONG}"] = measure_real(alone, chunk(LONG, info.size))["FVD-c"]
     cards.write_card(
         session, args.model, kind, reader, cards.Figures(values, marks, args.samples, args.seed, args.data)
     )
+
+
+def long_clips(real: Real | None, opened: Callable[[], Real]) -> Real | None:
+    """Open real clips of `LONG` frames, where there are any."""
+    if real is None:
+        return None
+    try:
+        far = opened()
+        far.test(np.random.default_rng(0), 1)
+    except VidgenError:  # of recorded clips, all may be shorter
+        return None
+    return far
 
 
 def check_kind(kind: str | None, name: str) -> str:

@@ -163,8 +163,11 @@ def measure_lengths(
     extractor: Extractor,
     opened: dict[int, Real],
     progress: Progress = lambda _: None,
+    name: str = "FVD",
 ) -> Found:
-    """Measure FVD at several lengths in frames, by the published protocol; opened: length -> real clips."""
+    """Measure the Frechet distance at several lengths in frames, by the published protocol; opened: length ->
+    real clips; name: of the figures, which the length follows.
+    """
     found = Found()
     for length, real in opened.items():
         recipe, part = Recipe(model=info.path, frames=length, fps=info.fps), chunk(length, info.size)
@@ -172,7 +175,7 @@ def measure_lengths(
             rng = np.random.default_rng([request.seed + repetition, length])
             parts = made(session, recipe, request.samples, len(info.categories), rng, ("base",), part)
             chosen = real.split(request.split)(rng, request.samples)
-            compared = _frechet(f"FVD{length}", extractor, chosen, real, request, part)
+            compared = _frechet(f"{name}{length}", extractor, chosen, real, request, part)
             found.add(*measured(_reported(parts, progress), [compared]))
     return found
 

@@ -48,6 +48,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "{:.1f}",
         "Frechet distance to real test clips in the judge's features; comparable with itself only",
     ),
+    "FVD-c128": ("{:.1f}", "the same of clips of 128 frames"),
     "Diversity": ("{:.1f}", "mean distance of clips with other codes, levels of 0-255"),
     "Nearest training clip": (
         "{:.1f}",
