@@ -27,6 +27,7 @@ from vidgen.metrics import scores
 from vidgen.metrics.features import load_judge
 from vidgen.models.mocogan import MoCoGAN, MoCoGANConfig
 from vidgen.recipe import Recipe
+from vidgen.video_io import write_clip
 
 SAMPLES = 6
 CARD = {
@@ -164,9 +165,26 @@ class TestEvaluate:
         assert "the artists" in card
         assert "The file does not say how it was trained." in card
         assert "--data clone --samples 6" in card
-        for figure in ("MCS", "FVD-c", "Nearest training clip"):
+        for figure in ("MCS", "FVD-c", "FVD-c128", "Nearest training clip"):
             (row,) = [line for line in card.splitlines() if line.startswith(f"| {figure} |")]
             assert row.split("|")[3].strip(), f"{figure} has no value of real clips"
+
+    def test_data_that_no_judge_reads_are_compared_by_the_pixel(self, tmp_path: Path) -> None:
+        clips = np.random.default_rng(0).integers(256, size=(6, 20, 16, 16, 3), dtype=np.uint8)
+        (tmp_path / "sky").mkdir()
+        for number, clip in enumerate(clips):
+            write_clip(tmp_path / "sky" / f"{number}.gif", clip, 12)
+        packed = tmp_path / "sky.pack"
+        pack(open_clips(tmp_path / "sky", 16), packed, tests=["0", "1"])
+        path = tmp_path / "drawn.safetensors"
+        save_model(
+            path, MoCoGAN(MoCoGANConfig(size=16, base_width=4)).eval(), {"data": "sky", "licence": "MIT"}
+        )
+        assert evaluate.main(["--model", str(path), "--data", str(packed), "--samples", "4"]) == 0
+        card = path.with_suffix(".md").read_text()
+        stated = [line.split("|")[1].strip() for line in card.splitlines() if line.startswith("| ")]
+        assert {"Diversity", "Nearest training clip", "Flicker"} <= set(stated)
+        assert not {"MCS", "FVD-c", "FVD-c128", "Swap error of content"} & set(stated)
 
     def test_the_table_repeats_the_card(self, weights: Path) -> None:
         evaluate.main(["--model", str(weights), "--samples", str(SAMPLES)])

@@ -29,7 +29,7 @@ from vidgen.evaluation.generators import (
     measure_lengths,
     measure_real,
 )
-from vidgen.evaluation.readers import Reader, find_reader
+from vidgen.evaluation.readers import Reader, find_reader, open_reader
 from vidgen.evaluation.real import Real, chunk, open_real
 from vidgen.session import Session
 
@@ -53,7 +53,9 @@ def evaluate(args: argparse.Namespace) -> None:
         raise VidgenError(f"--samples is {args.samples}, but a distance needs at least 2.")
     about = read_header(args.model)["about"]
     kind = check_kind(args.kind or about.get("data"), args.model.name)
-    session, reader = Session(args.model.parent, threads=args.threads), find_reader(kind, args.judge)
+    asked = args.kind or args.judge  # what is asked for by name must be there
+    reader = open_reader(kind, args.judge) if asked else find_reader(kind)
+    session = Session(args.model.parent, threads=args.threads)
     info = session.info(str(args.model))
     stride = int(about.get("card", {}).get("options", {}).get("stride", 1))
     real = open_real(kind, args.data, args.cache, info.clip_length, stride, info.size)
