@@ -91,6 +91,7 @@ class Options:
     decay: float = 0.0  # share of the run, at its end, over which the learning rates fall to zero
     # inference networks; redraw 0 turns them off
     redraw: float = 0.0  # weight of the error of redrawn real clips
+    features: float = 0.0  # weight of the discriminator's feature distance between real and redrawn frames
     redraw_frames: int = 4
     references: int = 3  # frames from which the content is inferred
     redraw_reach: int = 0  # frames into a clip at which a real clip is redrawn, at most
@@ -130,6 +131,7 @@ class Options:
             "redraw",
             "kl",
             "style_start",
+            "features",
             "r1",
             "diversity",
             "augment",
@@ -183,6 +185,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ema_images": 5000,
         "decay": 0.2,
         "redraw": 40.0,
+        "features": 4.0,
         "kl": 0.01,
         "kl_start": 600,
         "kl_full": 2000,
@@ -401,6 +404,10 @@ class MoStGANVTrainer:
             distance = sum(prices[name] * value for name, value in made["kl"].items())
             loss = loss + o.redraw * error + distance
             log |= {"redraw": error.item()} | {name: value.item() for name, value in made["kl"].items()}
+            if adversarial and o.features:
+                pair = (rearrange(made[key], "n f c h w -> (n f) c h w") for key in ("redrawn", "wanted"))
+                apart = losses.feature_distance(*(self.d.features(frames) for frames in pair))
+                loss, log = loss + o.features * apart, log | {"features": apart.item()}
         if o.diversity:
             loss, log = loss + o.diversity * made["diversity"], log | {"diversity": made["diversity"].item()}
         self.team.clear(self.opt_g)

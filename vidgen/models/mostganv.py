@@ -477,10 +477,7 @@ class Discriminator(nn.Module):
         n = len(video)
         if self.differences:
             video = torch.cat([video, video - video.roll(-1, 1)], 1)
-        pattern = "n t c (h a) (w b) -> (n t) (c a b) h w"
-        x = self.colours(rearrange(video, pattern, a=self.fold, b=self.fold))
-        for block in self.alone:
-            x = block(x)
+        x = self.features(rearrange(video, "n t c h w -> (n t) c h w"))[-1]
         x = rearrange(x, "(n t) c h w -> n (t c) h w", n=n)
         for block in self.joint:
             x = block(x)
@@ -489,6 +486,16 @@ class Discriminator(nn.Module):
         with torch.autocast(video.device.type, enabled=False):
             told = self._told(times.float(), label)
             return (features * told).sum(1) / math.sqrt(features.shape[1])
+
+    def features(self, frames: Tensor) -> list[Tensor]:
+        """Describe single frames [m, c, h, w]: what each layer makes of them, before a clip's are put
+        together.
+        """
+        folded = rearrange(frames, "m c (h a) (w b) -> m (c a b) h w", a=self.fold, b=self.fold)
+        found = [self.colours(folded)]
+        for block in self.alone:
+            found.append(block(found[-1]))
+        return found
 
     def _told(self, times: Tensor, label: Tensor | None) -> Tensor:
         """Embed what the judgement depends on, distances and category: [n, d]."""
