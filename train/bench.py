@@ -124,12 +124,14 @@ def in_turn(steps: dict[str, Callable[[], object]], repeats: int) -> dict[str, f
 
 def reading(source: Source, options: Options, seconds: float = 2.0) -> float:
     """Count the batches that a source gives in a second."""
-    rng, done = np.random.default_rng(0), 0
-    source.batch(rng, options.batch, options.length, options.references)  # maps the pack
-    started = time.perf_counter()
+
+    def draw(step: int) -> None:
+        source.batch(np.random.default_rng([0, step, 0]), options.batch, options.length, options.references)
+
+    draw(0)  # maps the pack
+    started, done = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
-        source.batch(rng, options.batch, options.length, options.references)
-        done += 1
+        draw(done := done + 1)
     return done / (time.perf_counter() - started)
 
 

@@ -31,7 +31,9 @@ def parse(
     parser = command.parser(name, about, recipe, presets)
     parser.set_defaults(preset=preset)
     parser.add_argument(
-        "--data", required=True, help="an LPC clone, the word shapes, a pack, or a folder of strips or videos"
+        "--data",
+        required=True,
+        help="an LPC clone, the word shapes, a pack, a folder of strips, videos or shards, or shards' URL",
     )
     parser.set_defaults(judge=None)
     if judged:
@@ -51,7 +53,7 @@ def train(args: argparse.Namespace, options: Any, trainer: type, export: Export)
     cache, o = args.cache or args.out / "data", options
     with joined(args.device, args.accumulate) as (team, device):
         with team.in_turn():
-            source = open_source(args.data, cache, size=o.size, length=o.length, stride=o.stride)
+            source = open_source(args.data, cache, size=o.size, length=o.length, stride=o.stride, team=team)
         made = trainer(options, source, device, team)
         command.train(
             args,

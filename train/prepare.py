@@ -1,11 +1,12 @@
-"""Turn videos, frame strips or folders of frames into one pack to train on.
+"""Turn videos, frame strips or folders of frames into one pack, or tar shards, to train on.
 
     python -m train.prepare INPUT --out PACK [--size 64] [--min-frames 16] [--names wave,bend]
 
 INPUT is a folder of videos, animations, frame strips (one image = square frames side by side) or folders of
 frames, with a sub-folder for each class, or none; or, with --dataset, a data set of the papers as it comes
 (--list-datasets). Videos are split at cuts. What is broken, too short or there twice is left out, and said.
-A time-lapse of clouds or water becomes many clips by --windows.
+A time-lapse of clouds or water becomes many clips by --windows. --shards writes, instead of a pack, a folder
+of tar files, which a trainer reads as a stream; several folders, on several disks, can be one data set.
 The same command again goes on where it was stopped, and does nothing if nothing has changed. Which clips are
 for testing is decided once, here, by what they show (--group), and stands in the pack.
 
@@ -32,6 +33,7 @@ from train import command
 from train.data import preparing
 from train.data.datasets import DATASETS, LPC, described, open_dataset
 from train.data.shots import Plan
+from train.data.tars import read_index, write_shards
 from train.data.windows import HELD_OUT, Windows
 from vidgen.data.folders import LAYOUTS, open_clips
 from vidgen.data.pack import Pack, batches_per_second, pack
@@ -90,11 +92,12 @@ def prepare(options: argparse.Namespace) -> None:
             test_share=options.test_share,
             tests=tests,
             jobs=options.jobs,
+            shards=options.shards,
             progress=bar.update,
         )
     for sentence in told:
         sys.stderr.write(f"left out: {sentence}\n")
-    _report(Pack(options.out), len(told))
+    _report(options, len(told))
 
 
 def prepare_windows(options: argparse.Namespace) -> None:
@@ -106,11 +109,36 @@ def prepare_windows(options: argparse.Namespace) -> None:
     source, share = Path(options.input).expanduser(), options.test_share
     clips = Windows(source, options.size, options.windows, share, options.min_frames, options.fps)
     with tqdm(total=len(clips), desc="cutting", unit="window", disable=None) as bar:
-        pack(clips, options.out, tests=[HELD_OUT] if share else [], progress=lambda _: bar.update())
-    _report(Pack(options.out), 0)
+        out, tests, progress = (
+            Path(options.out).expanduser(),
+            [HELD_OUT] if share else [],
+            lambda _: bar.update(),
+        )
+        if options.shards:
+            write_shards(clips, out, options.shards, tests=tests, progress=progress)
+        else:
+            pack(clips, out, tests=tests, progress=progress)
+    _report(options, 0)
 
 
-def _report(packed: Pack, skipped: int) -> None:
+def _report(options: argparse.Namespace, skipped: int) -> None:
+    if options.shards:
+        _report_shards(options.out, skipped)
+    else:
+        _report_pack(Pack(options.out), skipped)
+
+
+def _report_shards(folder: str, skipped: int) -> None:
+    index = read_index(str(Path(folder).expanduser()))
+    train, test = index["train"], index["test"]
+    sys.stdout.write(
+        f"{folder}: {train['clips']} clips in {len(train['shards'])} shards, {test['clips']} for testing in "
+        f"{len(test['shards'])}, {skipped} left out; {index['size']} px; "
+        f"classes: {', '.join(index['categories']) or 'none'}.\n"
+    )
+
+
+def _report_pack(packed: Pack, skipped: int) -> None:
     tests = set(packed.header["test_contents"])
     held = sum(content in tests for content in packed.content_ids)
     classes = ", ".join(packed.categories) or "none"
@@ -126,7 +154,14 @@ def _report(packed: Pack, skipped: int) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m train.prepare", description=__doc__.splitlines()[0])
     parser.add_argument("input", help="folder of videos, frame strips or folders of frames")
-    parser.add_argument("--out", required=True, help="the pack to write")
+    parser.add_argument("--out", required=True, help="the pack to write, or the folder for shards")
+    parser.add_argument(
+        "--shards",
+        type=float,
+        metavar="MB",
+        default=0,
+        help="write tar files of about so many MB, not a pack",
+    )
     parser.add_argument(
         "--dataset", choices=[*DATASETS, LPC[0]], help="INPUT is this data set, in its own layout"
     )

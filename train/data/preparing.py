@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from train.data.shots import Plan, Rate, frames_of, shots
+from train.data.tars import open_folder, read_index, write_shards
 from vidgen._clips.files import check_output, reported
 from vidgen.data.folders import ClipFolder, Source
 from vidgen.data.pack import Pack, pack
@@ -44,17 +45,23 @@ def prepare(
     test_share: float = 0.1,
     tests: list[str] | None = None,
     jobs: int = 1,
+    shards: float = 0,
     progress: Callable[[], object] = lambda: None,
 ) -> list[str]:
     """Decode clips by `jobs` threads, split them into shots and pack them; nothing is done twice.
 
-    Returns a sentence for each clip that is left out: broken, too short, or the same as another. progress: is
-    called after each clip. Raises VidgenError where none is left.
+    shards: write tar shards of so many MB into the folder `out`, instead of a pack. progress: is called after
+    each clip. Returns a sentence for each clip that is left out: broken, too short, or the same as another.
+    Raises VidgenError where none is left.
     """
-    check_output(out)
+    if shards:
+        open_folder(out, shards)
+    else:
+        check_output(out)
     states = [_state(source) for source in clips.sources]
     rest = [(source.label, source.content_id) for source in clips.sources]
-    digest = _digest([states, rest, clips.categories, test_share, tests], plan)
+    asked = [states, rest, clips.categories, test_share, tests, *([shards] if shards else [])]
+    digest = _digest(asked, plan)
     done, parts = (out.with_name(f".{out.name}.{ending}") for ending in ("done", "parts"))
     if (told := _known(done, digest, out)) is not None:
         return told
@@ -71,7 +78,10 @@ def prepare(
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
     found, told = _gather(clips, targets, plan)
-    pack(found, out, test_share, tests)
+    if shards:
+        write_shards(found, out, shards, test_share, tests)
+    else:
+        pack(found, out, test_share, tests)
     with reported(done):
         done.write_text(json.dumps({"digest": digest, "told": told}))
     shutil.rmtree(parts, ignore_errors=True)
@@ -149,6 +159,7 @@ def _known(done: Path, digest: str, out: Path) -> list[str] | None:
     """Give what was told when the same pack was made; None where it has to be made."""
     try:
         known = json.loads(done.read_text())
-        return known["told"] if known["digest"] == digest and len(Pack(out)) else None
+        whole = read_index(str(out)) if out.is_dir() else len(Pack(out))
+        return known["told"] if known["digest"] == digest and whole else None
     except (OSError, ValueError, KeyError, VidgenError):
         return None

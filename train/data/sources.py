@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from train.distributed import Team
 from vidgen.data.folders import open_clips
 from vidgen.data.pack import Pack
 from vidgen.data.pack import pack as make_pack
@@ -158,7 +159,7 @@ class PackSource:
             )
         ids = np.array(
             [
-                f"{own} {_mirrored(name, about)}"
+                f"{own} {is_mirrored(name, about)}"
                 for own, name in zip(pack.content_ids, pack.names, strict=True)
             ]
         )
@@ -184,7 +185,8 @@ class PackSource:
         return own | self._about
 
 
-def _mirrored(name: str, about: dict[str, Any]) -> bool:
+def is_mirrored(name: str, about: dict[str, Any]) -> bool:
+    """Tell whether a clip is the mirror image of the one before it."""
     if not about.get("mirrored_pairs"):
         return False
     if not Path(name).stem.isdigit():
@@ -206,18 +208,27 @@ def described(path: Path) -> dict[str, Any]:
     return own | about
 
 
-def open_source(path: str, cache: Path, *, size: int, length: int, stride: int) -> Source:
-    """Open an LPC clone, the word "shapes", a pack, or a folder of clips, which is packed into `cache`
-    first.
+def open_source(
+    path: str, cache: Path, *, size: int, length: int, stride: int, team: Team | None = None
+) -> Source:
+    """Open an LPC clone, the word "shapes", a pack, tar shards, of which each process of the team reads its
+    own, or a folder of clips, which is packed into `cache` first.
     """
+    from train.data.shards import ShardSource, holds_shards  # which stands on this file
+
     if path == "shapes":
         return ShapeSource(size, length, stride)
+    if holds_shards(path):
+        source = ShardSource(path, length, stride, team)
+        _check_size(path, source.size, size)
+        return source
     found = Path(path).expanduser()
     if (found / "body").is_dir():
         return SpriteSource(found, cache, length, size, stride)
     if not found.exists():
         raise VidgenError(
-            f"{path} is neither an LPC clone, nor a pack, nor a folder of clips, nor the word shapes."
+            f"{path} is neither an LPC clone, nor a pack, nor a folder of clips or shards, "
+            "nor the word shapes."
         )
     about = described(found)
     if found.is_dir():
@@ -226,9 +237,12 @@ def open_source(path: str, cache: Path, *, size: int, length: int, stride: int) 
         found = cache / f"{found.resolve().name}-{size}.pack"
         make_pack(clips, found)
     pack = Pack(found, "train")
-    if pack.size != size:
-        raise VidgenError(
-            f"{path} holds frames of {pack.size} px; prepare it with --size {size} "
-            f"or train with --size {pack.size}."
-        )
+    _check_size(path, pack.size, size)
     return PackSource(pack, length, stride, about)
+
+
+def _check_size(path: str, found: int, size: int) -> None:
+    if found != size:
+        raise VidgenError(
+            f"{path} holds frames of {found} px; prepare it with --size {size} or train with --size {found}."
+        )
