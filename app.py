@@ -37,7 +37,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
-from vidgen import endpoints, painter, web, web_inspect, web_retarget
+from vidgen import endpoints, painter, web, web_compare, web_inspect, web_retarget
 from vidgen.errors import VidgenError
 from vidgen.recipe import PLAYBACKS, RANGES, Recipe
 
@@ -347,6 +347,23 @@ def retarget_tab(studio: web_retarget.Studio, live: Callable) -> dict[str, Any]:
     return parts
 
 
+def compare_tab(comparer: web_compare.Comparer, functions: list[Callable]) -> None:
+    """Lay out the Compare tab: two models, blind votes, their count."""
+    gr.HTML(
+        html_template=asset("compare.html"),
+        js_on_load=asset("compare.js"),
+        server_functions=functions,
+        elem_id="compare",
+        apply_default_css=False,
+        pair=comparer.pair,
+        alike=comparer.alike,
+        questions=web_compare.QUESTIONS,
+        answers=("left", "same", "right"),
+        most=web_compare.MOST,
+        lengths=web.FRAMES,
+    )
+
+
 def inspect_tab(inspector: web_inspect.Inspector, inspect: Callable) -> None:
     """Lay out the Inspect tab: where motion styles act, and how alike they are."""
     gr.HTML(
@@ -381,7 +398,10 @@ def about_tab(service: web.Service, studio: web_retarget.Studio) -> None:
 
 
 def live_functions(
-    service: web.Service, studio: web_retarget.Studio, inspector: web_inspect.Inspector
+    service: web.Service,
+    studio: web_retarget.Studio,
+    inspector: web_inspect.Inspector,
+    comparer: web_compare.Comparer,
 ) -> list[Callable]:
     """Make the functions that the tabs call past the queue; `web.Service` guards them."""
 
@@ -397,7 +417,16 @@ def live_functions(
     def inspect(data: Any, request: gr.Request) -> dict:
         return inspector.view(data, visitor_of(request))
 
-    return [preview, details, live, inspect]
+    def compare(data: Any, request: gr.Request) -> dict:
+        return comparer.show(data, visitor_of(request))
+
+    def vote(data: Any) -> dict:
+        return comparer.vote(data)
+
+    def tally(data: Any) -> dict:
+        return comparer.tally(data)
+
+    return [preview, details, live, inspect, compare, vote, tally]
 
 
 def wire_controls(stage: gr.HTML, controls: dict[str, Any], dice: dict[str, gr.Button]) -> None:
@@ -584,10 +613,14 @@ def with_matrix(endpoint: Callable) -> Callable:
 
 
 def wire_endpoints(
-    service: web.Service, studio: web_retarget.Studio, inspector: web_inspect.Inspector
+    service: web.Service,
+    studio: web_retarget.Studio,
+    inspector: web_inspect.Inspector,
+    comparer: web_compare.Comparer,
 ) -> None:
     """Publish what the tabs do under names, with typed and documented arguments."""
-    for endpoint in endpoints.films(service):
+    films = endpoints.films(service) + ([endpoints.comparing(comparer)] if comparer.pair else [])
+    for endpoint in films:
         gr.api(published(endpoint), concurrency_id="work", api_description=inspect.getdoc(endpoint))
     if inspector.models:
         endpoint = endpoints.inspecting(inspector)
@@ -600,6 +633,7 @@ def build_app(session: Any) -> gr.Blocks:
     """Build the page over a Session (or anything with its methods), without launching it."""
     service = web.Service(session)
     studio, inspector = web_retarget.Studio(service), web_inspect.Inspector(service)
+    comparer = web_compare.Comparer(service)
     if not service.models:
         raise VidgenError(
             "There are no weights to show: the folder holds no .safetensors file; see --weights."
@@ -608,7 +642,7 @@ def build_app(session: Any) -> gr.Blocks:
     first = models[0]
     controls: dict[str, Any] = {}
     props = {"models": models, "words": WORDS, "ranges": web.SHOWN_RANGES, "plain": Recipe().to_dict()}
-    live = live_functions(service, studio, inspector)
+    live = live_functions(service, studio, inspector, comparer)
     with gr.Blocks(title="vidgen", analytics_enabled=False, delete_cache=(600, 1800)) as app:
         gr.Markdown("# vidgen", elem_id="headline")
         gr.Markdown(i18n("tagline"), elem_id="tagline")
@@ -649,6 +683,9 @@ def build_app(session: Any) -> gr.Blocks:
                 )
             with gr.Tab(i18n("retarget"), id="retarget"):
                 retargeting = retarget_tab(studio, live[2])
+            if comparer.pair:
+                with gr.Tab(i18n("compare"), id="compare"):
+                    compare_tab(comparer, live[4:])
             if inspector.models:
                 with gr.Tab(i18n("inspect"), id="inspect"):
                     inspect_tab(inspector, live[3])
@@ -659,7 +696,7 @@ def build_app(session: Any) -> gr.Blocks:
         wire_controls(stage, ordered, dice)
         wire_saving(app, service, parts, recipe)
         wire_retarget(app, studio, retargeting)
-        wire_endpoints(service, studio, inspector)
+        wire_endpoints(service, studio, inspector, comparer)
         turn = "() => ({ __type__: 'update', selected: 'generate' })"
         board.promote(fn=None, js=turn, outputs=tabs, **HIDDEN)
     return app.queue(default_concurrency_limit=1, max_size=16, api_open=False)

@@ -299,7 +299,7 @@ def test_no_other_method_can_be_called(client: TestClient) -> None:
 def test_the_schema_holds_the_named_endpoints_and_nothing_else(client: TestClient) -> None:
     info = client.get("/gradio_api/info").json()
     names = ["sample", "export", "grid", "interpolate", "swap", "splice", "models", "motion_path", "meters"]
-    names += ["read_recipe", "retarget", "translators"]
+    names += ["read_recipe", "retarget", "translators", "compare_clips"]
     assert set(info["named_endpoints"]) == {f"/{name}" for name in names}
     assert not info["unnamed_endpoints"]
     for name, endpoint in info["named_endpoints"].items():

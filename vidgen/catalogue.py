@@ -41,6 +41,7 @@ class ModelInfo:
     default_frames: int
     reversible: bool = False  # a translator that also translates back
     motion_styles: int = 0  # of which a generator can show where each acts
+    data: str = ""  # what it was trained on: models of the same can be compared
 
 
 def models(folder: str | Path = WEIGHTS) -> list[ModelInfo]:
@@ -88,6 +89,7 @@ def _info(path: Path, family: str, config: dict[str, Any], about: dict[str, Any]
         default_frames=int(_number("default_frames", about.get("default_frames", 32), RANGES["frames"])),
         reversible=bool(config.get("reversible", False)),
         motion_styles=int(_number("motion_styles", config.get("motion_styles", 0), (0, math.inf))),
+        data=_text("data", about.get("data", "")),
     )
 
 

@@ -11,6 +11,7 @@ from vidgen.errors import VidgenError
 from vidgen.painter import BLEND
 from vidgen.recipe import Recipe
 from vidgen.web import GRID, Service, describe
+from vidgen.web_compare import Comparer
 from vidgen.web_inspect import Inspector
 from vidgen.web_retarget import CONSENT, Folder, Studio
 
@@ -198,6 +199,36 @@ def films(service: Service) -> list[Callable[..., Film]]:
         return lambda folder: service.export(recipe, format, folder)
 
     return [sample, export, grid, interpolate, swap, splice]
+
+
+def comparing(comparer: Comparer) -> Callable[..., Film]:
+    """Make the endpoint compare_clips."""
+
+    def compare_clips(
+        first: str = comparer.pair[0],
+        second: str = comparer.pair[1],
+        content_seed: int = 0,
+        motion_seed: int = 0,
+        frames: int = 16,
+        category: str | None = None,
+        format: Format = "mp4",
+    ) -> Film:
+        """Render the same seeds by two models, side by side as one film, at the higher of their frame rates.
+
+        Args:
+            first: A name from /models, drawn on the left.
+            second: Another one, drawn on the right.
+            content_seed: What is in the clips, 0 to 2147483647.
+            motion_seed: How they move, 0 to 2147483647.
+            frames: Length, 8 to 128.
+            category: A name that both models have; none takes one of those by the motion seed.
+            format: mp4, gif, webp or png (a strip of frames).
+        """
+        numbers = {"content_seed": content_seed, "motion_seed": motion_seed, "frames": frames}
+        pair = comparer.read([first, second], category, **numbers)
+        return lambda folder: comparer.film(pair, format, folder)
+
+    return compare_clips
 
 
 def inspecting(inspector: Inspector) -> Callable[..., Callable[[Path], tuple[Path, list[list[float]]]]]:

@@ -192,20 +192,11 @@ class Service:
             return {"error": FAULT}
 
     def _preview(self, request: Any, visitor: str) -> dict[str, Any]:
-        recipes = self.read_some(_field(request, "recipes"))
-        clips = self._clips(recipes, visitor)
-        sheet = video_io.jpeg_sheet(video_io.tile(clips[None], gap=0))
-        return {
-            "src": "data:image/jpeg;base64," + base64.b64encode(sheet).decode(),
-            "frames": clips.shape[1],
-            "columns": clips.shape[0],
-            "width": clips.shape[3],
-            "height": clips.shape[2],
-            "fps": recipes[0].fps,
-        }
+        recipes = self.read_some(fields(request, "recipes")["recipes"])
+        return sheet(self._clips(recipes, visitor), recipes[0].fps)
 
     def _details(self, request: Any, visitor: str) -> dict[str, Any]:
-        recipe = self.read(_field(request, "recipe"))
+        recipe = self.read(fields(request, "recipe")["recipe"])
         meters = self.session.meters(self._clips([recipe], visitor)[0])
         path = np.round(self.session.motion_path(recipe), 3)
         return {"path": path.tolist(), "meters": {name: round(float(v), 4) for name, v in meters.items()}}
@@ -246,10 +237,27 @@ class Service:
             yield chunk
 
 
-def _field(request: Any, name: str) -> Any:
-    if not isinstance(request, dict) or set(request) != {name}:
-        raise VidgenError(f"A request must be a JSON object with the field {name!r}.")
-    return request[name]
+def fields(request: Any, *names: str) -> dict[str, Any]:
+    """Check that an untrusted request has these fields and no other."""
+    if not isinstance(request, dict) or set(request) != set(names):
+        listed = ", ".join(map(repr, names))
+        raise VidgenError(f"A request must be a JSON object with the field{'s' * (len(names) > 1)} {listed}.")
+    return request
+
+
+def sheet(clips: np.ndarray, fps: float) -> dict[str, Any]:
+    """Give clips, uint8 [n, t, h, w, c], to the page: one JPEG with the clips side by side and their frames
+    one below the other, as {"src", "frames", "columns", "width", "height", "fps"}.
+    """
+    picture = video_io.jpeg_sheet(video_io.tile(clips[None], gap=0))
+    return {
+        "src": "data:image/jpeg;base64," + base64.b64encode(picture).decode(),
+        "frames": clips.shape[1],
+        "columns": clips.shape[0],
+        "width": clips.shape[3],
+        "height": clips.shape[2],
+        "fps": fps,
+    }
 
 
 def models(session: Any) -> list[ModelInfo]:

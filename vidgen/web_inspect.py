@@ -4,17 +4,15 @@ and how alike they are. Guarded as `vidgen.web` guards the previews.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vidgen import heat, video_io
-from vidgen.errors import VidgenError
+from vidgen import heat
 from vidgen.recipe import Recipe
-from vidgen.web import FRAMES, Service
+from vidgen.web import FRAMES, Service, fields, sheet
 
 LENGTHS = (FRAMES[0], 64)  # frames of a clip that the tab offers: each is drawn twice
 LEGEND = [f"rgb({red} {green} {blue})" for red, green, blue in heat.VIRIDIS]
@@ -51,23 +49,12 @@ class Inspector:
         return path, _rounded(found.cosine)
 
     def _view(self, request: Any, visitor: str) -> dict[str, Any]:
-        if not isinstance(request, dict) or set(request) != {"recipe"}:
-            raise VidgenError("A request must be a JSON object with the field 'recipe'.")
-        recipe = self.read(request["recipe"])
+        recipe = self.read(fields(request, "recipe")["recipe"])
         self.service.budget.spend(visitor, 2 * recipe.frames)
         with self.service.my_turn():
             found = self.service.session.inspect(recipe)
         shown = heat.with_overlays(found.clip, found.heat)
-        sheet = video_io.jpeg_sheet(video_io.tile(shown[None], gap=0))
-        return {
-            "src": "data:image/jpeg;base64," + base64.b64encode(sheet).decode(),
-            "frames": shown.shape[1],
-            "columns": shown.shape[0],
-            "width": shown.shape[3],
-            "height": shown.shape[2],
-            "fps": recipe.fps,
-            "cosine": _rounded(found.cosine),
-        }
+        return sheet(shown, recipe.fps) | {"cosine": _rounded(found.cosine)}
 
 
 def _rounded(cosine: np.ndarray) -> list[list[float]]:

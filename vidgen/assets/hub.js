@@ -19,6 +19,11 @@ vidgen.copy = (plain) => JSON.parse(JSON.stringify(plain)); // structuredClone r
 vidgen.sleep = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 vidgen.randomSeed = () => Math.floor(Math.random() * 1e6);
 vidgen.clamp = (name, value) => Math.min(Math.max(value, vidgen.ranges[name][0]), vidgen.ranges[name][1]);
+vidgen.make = (tag, settings = {}, ...children) => {
+  const node = Object.assign(document.createElement(tag), settings);
+  node.append(...children);
+  return node;
+};
 vidgen.listeners = []; // called with the recipe whenever it has changed
 
 // What makes up the subject of a clip, and what its movement: the halves that a swap exchanges.

@@ -3,14 +3,9 @@
 const vidgen = window.vidgen;
 
 vidgen.mountInspect = (element, props, server) => {
-  const { t, icon, randomSeed } = vidgen;
+  const { t, icon, randomSeed, make } = vidgen;
   const board = element.querySelector('.vg-inspect');
   const $ = (name) => board.querySelector(`.vg-${name}`);
-  const make = (tag, settings = {}, ...children) => {
-    const node = Object.assign(document.createElement(tag), settings);
-    node.append(...children);
-    return node;
-  };
   const [shortest, longest] = props.lengths;
   const fresh = (name) => {
     const usual = vidgen.copy(vidgen.models[name].defaults);
@@ -20,24 +15,12 @@ vidgen.mountInspect = (element, props, server) => {
   let sheet = null, clip = null, papers = [], visible = false;
 
   // ---- the clips, on one clock
-  const clock = new vidgen.Clock((frame) => {
-    $('play').innerHTML = icon(clock?.playing ? 'pause' : 'play');
-    $('play').setAttribute('aria-label', t(clock?.playing ? 'pause' : 'play'));
-    if (!clip || !visible || frame < 0) return;
-    const { width, height, frames } = clip;
+  const clock = vidgen.transport(board, (frame) => {
+    if (!clip || !visible) return false;
+    const { width, height } = clip;
     papers.forEach((paper, place) => paper.drawImage(sheet, place * width, frame * height, width, height, 0, 0, width, height));
-    $('scrub').value = frame;
-    $('scrub').setAttribute('aria-valuetext', t('frame_of', { frame: frame + 1, frames }));
-    $('count').textContent = `${frame + 1} / ${frames}`;
+    return true;
   });
-  const act = { play: () => { clock.playing = !clock.playing; clock.go(clock.position, true); },
-    back: () => clock.step(-1), next: () => clock.step(1) };
-  for (const [name, work] of Object.entries(act)) {
-    if (name !== 'play') { $(name).innerHTML = icon(name); $(name).setAttribute('aria-label', t(name)); }
-    $(name).onclick = work;
-  }
-  $('scrub').setAttribute('aria-label', t('frame'));
-  $('scrub').oninput = () => { clock.playing = false; clock.go(Number($('scrub').value), true); };
 
   const cells = () => {
     const figures = Array.from({ length: clip.columns }, (_, place) => {
@@ -85,7 +68,6 @@ vidgen.mountInspect = (element, props, server) => {
     clip = answer;
     cells();
     table(answer.cosine);
-    $('scrub').max = answer.frames - 1;
     clock.load(answer.frames, answer.fps);
     shown = wish;
     vidgen.inspected = { recipe: wish, cosine: answer.cosine };

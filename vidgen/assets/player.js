@@ -48,6 +48,30 @@ vidgen.Clock = class {
   load(frames, fps) { Object.assign(this, { frames, fps }); this.go(this.position, true); }
 };
 
+// A row of back, play, next, scrubber and count, and the clock that it drives; draw(frame) shows a frame.
+vidgen.transport = (root, draw) => {
+  const { t, icon } = vidgen;
+  const $ = (name) => root.querySelector(`.vg-${name}`);
+  const clock = new vidgen.Clock((frame) => {
+    $('play').innerHTML = icon(clock.playing ? 'pause' : 'play');
+    $('play').setAttribute('aria-label', t(clock.playing ? 'pause' : 'play'));
+    if (frame < 0 || !draw(frame)) return;
+    $('scrub').max = clock.frames - 1;
+    $('scrub').value = frame;
+    $('scrub').setAttribute('aria-valuetext', t('frame_of', { frame: frame + 1, frames: clock.frames }));
+    $('count').textContent = `${frame + 1} / ${clock.frames}`;
+  });
+  const act = { play: () => { clock.playing = !clock.playing; clock.go(clock.position, true); },
+    back: () => clock.step(-1), next: () => clock.step(1) };
+  for (const [name, work] of Object.entries(act)) {
+    if (name !== 'play') { $(name).innerHTML = icon(name); $(name).setAttribute('aria-label', t(name)); }
+    $(name).onclick = work;
+  }
+  $('scrub').setAttribute('aria-label', t('frame'));
+  $('scrub').oninput = () => { clock.playing = false; clock.go(Number($('scrub').value), true); };
+  return clock;
+};
+
 vidgen.mountStage = (element, props, server, trigger) => {
   vidgen.setUp(props);
   const $ = (name) => element.querySelector(`.vg-${name}`);

@@ -1,14 +1,9 @@
 // The Retarget tab's own parts: what is cut out of a clip (faces to choose, a box to draw), and the live camera.
 // Runs after hub.js; crop and camera share window.vidgen.retarget.
 const vidgen = window.vidgen;
-const { t, icon } = vidgen;
+const { t, icon, make } = vidgen;
 const shared = (vidgen.retarget = { model: null, blend: 0, consent: false });
 
-const make = (tag, settings = {}, ...children) => {
-  const node = Object.assign(document.createElement(tag), settings);
-  node.append(...children);
-  return node;
-};
 const load = (src) => new Promise((done, fail) => {
   const image = new Image();
   Object.assign(image, { onload: () => done(image), onerror: fail, src });

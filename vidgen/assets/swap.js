@@ -3,16 +3,11 @@
 const vidgen = window.vidgen;
 
 vidgen.mountBoard = (element, server, trigger) => {
-  const { t, icon, randomSeed } = vidgen;
+  const { t, icon, randomSeed, make } = vidgen;
   const REACHED = 'button, input, select';
   const MODES = ['grid', 'ab', 'blend', 'splice'];
   const board = element.querySelector('.vg-board');
   const $ = (name) => board.querySelector(`.vg-${name}`);
-  const make = (tag, settings = {}, ...children) => {
-    const node = Object.assign(document.createElement(tag), settings);
-    node.append(...children);
-    return node;
-  };
   const seeds = (count) => Array.from({ length: count }, () => ({ seed: randomSeed(), locked: false, pinned: false }));
   const state = { mode: 'grid', rows: seeds(4), columns: seeds(4), a: null, b: null,
     blend: { what: 'content', first: randomSeed(), second: randomSeed() }, splice: { a: randomSeed(), b: randomSeed(), at: null } };
