@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import itertools
 import json
 import shutil
 import threading
@@ -114,6 +115,15 @@ def test_shards_are_about_as_large_as_asked(made: Path) -> None:
     assert [len(list((made / "clips").glob(f"{split}-*.tar"))) for split in COUNT] == [1, 1]
     for path in (made / "small").glob("train-*.tar"):
         assert 0.1e6 < path.stat().st_size < 0.2e6  # two clips of 55 kB
+
+
+def test_shards_mix_classes_and_keep_a_few_clips_of_a_content_together() -> None:
+    ids = [str(number // 10) for number in range(200)]
+    order = tars._mixed(range(200), ids)
+    assert sorted(order) == list(range(200)) and order == tars._mixed(range(200), ids)
+    changes = sum(ids[a] != ids[b] for a, b in itertools.pairwise(order))
+    assert 40 < changes < 60, "60 runs"
+    assert len({ids[index] for index in order[:64]}) > 10
 
 
 @pytest.mark.parametrize("n", [1, 2])
