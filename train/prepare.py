@@ -32,10 +32,11 @@ from tqdm import tqdm
 from train import command
 from train.data import preparing
 from train.data.datasets import DATASETS, LPC, described, open_dataset
+from train.data.heads import WORD, Heads
 from train.data.shots import Plan
 from train.data.tars import read_index, write_shards
 from train.data.windows import HELD_OUT, Windows
-from vidgen.data.folders import LAYOUTS, open_clips
+from vidgen.data.folders import LAYOUTS, ClipFolder, open_clips
 from vidgen.data.pack import Pack, batches_per_second, pack
 from vidgen.errors import VidgenError
 
@@ -50,6 +51,9 @@ def prepare(options: argparse.Namespace) -> None:
     """Find the clips, pack them and say what there is."""
     if options.windows:
         prepare_windows(options)
+        return
+    if options.input.startswith(WORD):
+        prepare_heads(options)
         return
     tests = options.tests
     if options.dataset:
@@ -108,16 +112,22 @@ def prepare_windows(options: argparse.Namespace) -> None:
         )
     source, share = Path(options.input).expanduser(), options.test_share
     clips = Windows(source, options.size, options.windows, share, options.min_frames, options.fps)
-    with tqdm(total=len(clips), desc="cutting", unit="window", disable=None) as bar:
-        out, tests, progress = (
-            Path(options.out).expanduser(),
-            [HELD_OUT] if share else [],
-            lambda _: bar.update(),
-        )
+    _write(clips, options, [HELD_OUT] if share else [], "cutting")
+
+
+def prepare_heads(options: argparse.Namespace) -> None:
+    """Draw heads, pack them and say what there is."""
+    clips = Heads(options.input.removeprefix(WORD), options.count, options.size, options.min_frames)
+    _write(clips, options, clips.tests, "drawing")
+
+
+def _write(clips: ClipFolder, options: argparse.Namespace, tests: list[str], doing: str) -> None:
+    out = Path(options.out).expanduser()
+    with tqdm(total=len(clips), desc=doing, unit="clip", disable=None) as bar:
         if options.shards:
-            write_shards(clips, out, options.shards, tests=tests, progress=progress)
+            write_shards(clips, out, options.shards, tests=tests, progress=lambda _: bar.update())
         else:
-            pack(clips, out, tests=tests, progress=progress)
+            pack(clips, out, tests=tests, progress=lambda _: bar.update())
     _report(options, 0)
 
 
@@ -185,6 +195,9 @@ def _parser() -> argparse.ArgumentParser:
         "--fps", type=float, help="of strips and frames, which rarely say theirs (12); of videos, at most"
     )
     parser.add_argument("--faces", action="store_true", help="crop to the largest face, which is followed")
+    parser.add_argument(
+        "--count", type=int, default=400, help="clips to draw where INPUT is avatars:random (400)"
+    )
     parser.add_argument(
         "--windows",
         type=int,
