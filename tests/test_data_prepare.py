@@ -11,6 +11,7 @@ from test_data_folders import make_clip, save_frames, save_strip
 
 from train import prepare
 from train.data import preparing
+from train.data.avatars import AvatarClips
 from train.data.datasets import DATASETS, described, open_dataset
 from train.data.shots import Plan, shots
 from vidgen.data.pack import Pack
@@ -270,3 +271,20 @@ def test_windows_that_cannot_be(
     assert run(tmp_path / "sky", tmp_path / "a.pack", *extra) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "a.pack").exists()
+
+
+def test_heads_are_drawn_each_with_its_own_face(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--out", str(tmp_path / "a.pack"), "--size", "16", "--min-frames", "3", "--count", "4"]
+    assert prepare.main(["avatars:random", *arguments]) == 0
+    train, test = Pack(tmp_path / "a.pack", "train"), Pack(tmp_path / "a.pack", "test")
+    assert (len(train), len(test)) == (3, 1) and train.lengths.tolist() == [3, 3, 3] and train.fps == 12.5
+    faces = [part.clip(index)[0] for part in (train, test) for index in range(len(part))]
+    for number, face in enumerate(faces):
+        assert all((face != other).any() for other in faces[:number])
+    assert (train.clip(0) == AvatarClips(3, 16, 6).clip(0)[::2]).all()
+    for wrong, told in (
+        (["avatars:nobody", *arguments], "nobody"),
+        (["avatars:random", *arguments[:-1], "1"], "--count is 1"),
+    ):
+        assert prepare.main(wrong) == 2
+        assert told in capsys.readouterr().err
