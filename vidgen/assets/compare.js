@@ -6,7 +6,11 @@ vidgen.mountCompare = (element, props, server) => {
   const { t, make } = vidgen;
   const board = element.querySelector('.vg-compare');
   const $ = (name) => board.querySelector(`.vg-${name}`);
-  const title = (name) => vidgen.models[name]?.title ?? name;
+  const titles = Object.values(vidgen.models).map((info) => info.title);
+  const title = (name) => { // two trainings of one model may share theirs
+    const own = vidgen.models[name]?.title ?? name;
+    return titles.filter((one) => one === own).length > 1 ? `${own} (${name})` : own;
+  };
   const SIDES = ['left', 'right'];
   let sheet = null, clip = null, chosen = {}, visible = false;
 
@@ -142,7 +146,7 @@ vidgen.mountCompare = (element, props, server) => {
   const [shortest, longest] = props.lengths;
   const models = props.pair.map((value) => {
     const select = make('select', { onchange: () => { suit(); draw(); } });
-    fill(select, Object.values(vidgen.models).map((info) => [info.name, info.title]));
+    fill(select, Object.values(vidgen.models).map((info) => [info.name, title(info.name)]));
     select.value = value;
     return select;
   });
@@ -168,8 +172,8 @@ vidgen.mountCompare = (element, props, server) => {
   reveal(null);
   suit();
   count();
-  new IntersectionObserver(([entry]) => {
-    visible = entry.isIntersecting;
+  new IntersectionObserver((entries) => {
+    visible = entries.at(-1).isIntersecting;
     if (visible && !clip && !live.running) draw();
     else if (visible) clock.go(clock.position, true);
   }).observe(board);

@@ -124,8 +124,8 @@ vidgen.mountInspect = (element, props, server) => {
   $('high').textContent = t('heat_high');
   $('scale').style.background = `linear-gradient(to right, ${props.legend.join(', ')})`;
   tell();
-  new IntersectionObserver(([entry]) => {
-    visible = entry.isIntersecting;
+  new IntersectionObserver((entries) => {
+    visible = entries.at(-1).isIntersecting;
     if (visible && shown !== recipe) live.request(recipe);
     else if (visible) clock.go(clock.position, true);
   }).observe(board);

@@ -246,6 +246,6 @@ vidgen.mountBoard = (element, server, trigger) => {
   };
 
   vidgen.listeners.push(show);
-  new IntersectionObserver(([entry]) => { visible = entry.isIntersecting; show(); vidgen.writeAddress(); }).observe(board);
+  new IntersectionObserver((entries) => { visible = entries.at(-1).isIntersecting; show(); vidgen.writeAddress(); }).observe(board);
 };
 vidgen.mountBoard(element, server, trigger);
