@@ -242,6 +242,8 @@ class TestEvaluate:
             ("shapes", "shapes", "drawn as training goes"),
             ("sprites", "CLONE", "jrconway3/Universal-LPC-spritesheet"),
             ("actions", "actions.pack", "train.prepare STRIPS --out actions.pack"),
+            ("clouds", "clouds.pack", "train.prepare FRAMES --out clouds.pack"),
+            ("heads", "heads.pack", "train.prepare avatars:random --out heads.pack"),
             ("mine", "mine.pack", "train.prepare"),
         ],
     )
@@ -256,6 +258,9 @@ class TestEvaluate:
         if data == "actions":
             made = _parser().parse_args(shlex.split(commands[1])[3:])
             assert (made.out, made.group, made.fps, made.min_frames) == (given, "every:8", 25, 32)
+        if data in ("clouds", "heads"):
+            made = _parser().parse_args(shlex.split(commands[1])[3:])
+            assert (made.out, bool(made.windows)) == (given, data == "clouds")
 
     def test_only_one_code_changes_in_a_swap_set(self) -> None:
         class Recorder:

@@ -45,6 +45,11 @@ OBTAIN = {
         "Midwest and Great Lakes, 4 September 2025, one every 5 minutes), by\n\n```bash\n"
         "python -m train.prepare FRAMES --out clouds.pack --windows 128 --test-share 0.2\n```",
     ),
+    "heads": (
+        "heads.pack",
+        "`heads.pack` is drawn by\n\n```bash\n"
+        "python -m train.prepare avatars:random --out heads.pack --min-frames 40 --count 420\n```",
+    ),
 }
 TRAINERS = {"mocogan": mocogan, "mostganv": mostganv}
 SHEET_CONTENTS, SHEET_MOTIONS, SHEET_FRAMES = 5, 3, 8
@@ -95,6 +100,13 @@ DATA = {
         "The lowest fifth of the picture is held out, and no training window reaches into it.",
         "One day over one region: no storm, no night, no other sky. It is a picture of how clouds look, not "
         "a forecast or a measurement of any weather.",
+    ),
+    "heads": (
+        "Talking heads drawn by `train/data/avatars.py`: face shape, skin, hair, eyes, clothes and "
+        "background of each clip at random; they turn, look about, blink, speak and change their "
+        "expression. 378 clips of 40 frames to train on, each another face; 42 other faces are held out.",
+        "Cartoon heads that our own generator draws, and nobody who lives: it can show no real person. Small "
+        "things (teeth, glasses, patterns) are soft, and a rare combination of features may smear.",
     ),
 }
 
