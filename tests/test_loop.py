@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from train import checkpoints, common, memory, mocogan, mostganv
+from train import baselines, checkpoints, common, memory, mocogan, mostganv
 from train.distributed import Team
 from train.watching import read_log
 from vidgen.checkpoint import load_model
@@ -349,4 +349,8 @@ def test_the_training_commands_of_the_readme_can_run() -> None:
         line for line in section.splitlines() if "-m train.mostganv" in line and line.startswith("python")
     ]
     args, options = mostganv.parse(line.split("-m train.mostganv ")[1].split())
-    assert (args.preset, options.size, options.redraw) == ("paper", 64, 0.0)
+    assert (args.preset, options.size) == ("small", 64) and options.warm_up < args.steps
+    lines = [line for line in section.splitlines() if line.startswith("python -m train.baselines --preset")]
+    for line, model in zip(lines, baselines.MODELS, strict=True):
+        args = line.split("-m train.baselines ")[1].split()
+        assert baselines.parse(args)[1].model == model

@@ -355,19 +355,18 @@ def table(paths: Sequence[Path]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def parse(argv: list[str]) -> tuple[argparse.Namespace, Options]:
+    """Read the command line of a training."""
+    about = __doc__.split("\n")[0]
+    return generators.parse("train.baselines", about, Options, PRESETS, "vgan", argv, False)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Train, or print the table; returns the exit code."""
     arguments = sys.argv[1:] if argv is None else argv
     if "--table" in arguments:
         return command.run(lambda: _print_table(arguments))
-    about = __doc__.split("\n")[0]
-    return command.run(
-        lambda: generators.train(
-            *generators.parse("train.baselines", about, Options, PRESETS, "vgan", arguments, False),
-            BaselineTrainer,
-            export,
-        )
-    )
+    return command.run(lambda: generators.train(*parse(arguments), BaselineTrainer, export))
 
 
 def _print_table(arguments: list[str]) -> None:
