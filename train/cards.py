@@ -105,8 +105,9 @@ DATA = {
         "Talking heads drawn by `train/data/avatars.py`: face shape, skin, hair, eyes, clothes and "
         "background of each clip at random; they turn, look about, blink, speak and change their "
         "expression. 378 clips of 40 frames to train on, each another face; 42 other faces are held out.",
-        "Cartoon heads that our own generator draws, and nobody who lives: it can show no real person. Small "
-        "things (teeth, glasses, patterns) are soft, and a rare combination of features may smear.",
+        "Cartoon heads that our own generator draws, and nobody who lives: it can show no real person. "
+        "Faces are soft, eyes and mouths most of all, and move less than those of the data; a rare "
+        "combination of features may smear.",
     ),
 }
 
