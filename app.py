@@ -213,7 +213,7 @@ def motion_card(controls: dict[str, Any], axes: list[dict]) -> gr.Button:
             controls["speed"] = slider("speed", 1, 0.05)
         names = [(i18n(name), name) for name in PLAYBACKS]
         controls["playback"] = gr.Radio(names, value="forward", label=i18n("playback"), elem_id="playback")
-        with gr.Accordion(i18n("category_change"), open=False, visible=bool(axes), elem_id="category_change"):
+        with gr.Accordion(i18n("category_change"), open=False, elem_id="category_change"):
             category_radios(controls, axes, "to_a", "to_b", "no_change")
             controls["category_at"] = slider("category_at", 8, 1, label=i18n("change_at"))
     return dice

@@ -260,12 +260,14 @@ def test_category_is_two_radios_and_may_change_on_the_way(visitor: Visitor) -> N
 def test_another_model_brings_its_own_controls(visitor: Visitor) -> None:
     page = visitor.open("?cat=6&d=1,0,0,0,0,0").page
     assert not page.locator("#truncation").is_visible()
+    assert page.locator("#category_change").is_visible()
     page.locator("#model input").click()
     page.get_by_role("option", name="Shapes").click()
     visitor.until("vidgen.recipe.model === 'mocogan-shapes'")
     visitor.until("document.querySelector('#truncation')")
     page.locator("#truncation").wait_for()
     assert not page.locator("#category_a").is_visible()
+    assert not page.locator("#category_change").is_visible()
     assert visitor.recipe()["category"] is None
     assert visitor.recipe()["directions"] == [0] * 6
     visitor.settled()

@@ -465,7 +465,7 @@ def export(
     """Write the averaged generator as a weights file."""
     own = {"trainer": "mostganv", "data": options["data"]}
     card = common.card(trainer, options, steps, record, trainer.g) | own
-    about = trainer.source.about()
+    about = trainer.source.about() | {"truncation": True}
     about["title"] = f"MoStGAN-V on {about['title']}"
     save_model(path, trainer.average.model, {**about, "card": card})
 

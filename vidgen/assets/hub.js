@@ -172,6 +172,7 @@ vidgen.updates = () => {
   const model = vidgen.models[vidgen.recipe.model];
   const values = vidgen.controlValues(vidgen.recipe);
   expect([...values]);
+  document.querySelector('#category_change')?.toggleAttribute('hidden', !model.axes.length);
   return vidgen.names.map((name, i) => ({ __type__: 'update', value: values[i], ...trimmings(name, model) }));
 };
 
