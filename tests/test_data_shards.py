@@ -401,3 +401,16 @@ def test_mocogan_trains_from_shards_and_resumes(made: Path, tmp_path: Path) -> N
         assert torch.equal(weight, states[1]["g"][name]), name
     _, about, _ = load_model(tmp_path / "cut" / "model.safetensors")
     assert about["categories"] == ["a", "b"] and about["card"]["data"] == "small"
+
+
+@pytest.mark.parametrize("lost", ["size", "train", "shards"])
+def test_a_damaged_index_is_one_sentence(tmp_path: Path, lost: str) -> None:
+    split = {"shards": [], "clips": 0, "shortest": None, "contents": []}
+    index = {"version": tars.VERSION, "size": 16, "categories": [], "fps": 12.0, "about": {}}
+    index |= {"train": dict(split), "test": dict(split)}
+    (tmp_path / INDEX).write_text(json.dumps(index))
+    assert read_index(str(tmp_path)) == index
+    (index if lost in index else index["train"]).pop(lost)
+    (tmp_path / INDEX).write_text(json.dumps(index))
+    with pytest.raises(VidgenError, match="is damaged"):
+        read_index(str(tmp_path))

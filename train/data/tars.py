@@ -145,6 +145,10 @@ def _write_shard(
     return rows
 
 
+KEYS = {"size", "categories", "train", "test", "fps", "about"}  # of an index
+SPLIT = {"shards", "clips", "shortest", "contents"}  # of each split in it
+
+
 def read_index(folder: str) -> dict[str, Any]:
     """Read what is said of the shards in a folder, by path or URL; raises VidgenError where it is missing."""
     place = f"{folder.rstrip('/')}/{INDEX}"
@@ -154,6 +158,8 @@ def read_index(folder: str) -> dict[str, Any]:
         index = json.loads(text)
     if not isinstance(index, dict) or index.get("version") != VERSION:
         raise VidgenError(f"{place} is not finished, or of another version: {AGAIN}")
+    if not (index.keys() >= KEYS and all(index[split].keys() >= SPLIT for split in ("train", "test"))):
+        raise VidgenError(f"{place} is damaged: {AGAIN}")
     return index
 
 
