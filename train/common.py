@@ -243,6 +243,34 @@ def card(
     }
 
 
+OPTIMISERS = ("opt_g", "opt_d")
+
+
+def state_of(trainer: Any) -> dict[str, Any]:
+    """Collect all that a resumed run needs of a trainer with two optimisers and `parts`, networks by name."""
+    modules = {name: module.state_dict() for name, module in trainer.parts.items()}
+    return modules | {name: getattr(trainer, name).state_dict() for name in OPTIMISERS}
+
+
+def load_into(trainer: Any, state: dict[str, Any]) -> None:
+    """Take up a state of `state_of`."""
+    for name, module in trainer.parts.items():
+        module.load_state_dict(state[name])
+    load_optimisers(trainer, state)
+
+
+def load_optimisers(trainer: Any, state: dict[str, Any]) -> None:
+    """Take up the optimisers' part of a state; they keep their own settings, which may have been revised
+    since.
+    """
+    for name in OPTIMISERS:
+        optimizer = getattr(trainer, name)
+        settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+        optimizer.load_state_dict(state[name])
+        for group, own in zip(optimizer.param_groups, settings, strict=True):
+            group |= own
+
+
 def hardware(device: str | torch.device = "cpu") -> str:
     """Name the machine that trains on `device`."""
     if torch.device(device).type == "cuda":

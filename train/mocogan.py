@@ -404,21 +404,11 @@ class MoCoGANTrainer:
 
     def state(self) -> dict[str, Any]:
         """Collect all that a resumed run needs."""
-        modules = {name: module.state_dict() for name, module in self.parts.items()}
-        return modules | {name: getattr(self, name).state_dict() for name in ("opt_g", "opt_d")}
+        return common.state_of(self)
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up a state of `state()`."""
-        for name, module in self.parts.items():
-            module.load_state_dict(state[name])
-        o = self.o
-        for name in ("opt_g", "opt_d"):
-            optimizer = getattr(self, name)
-            optimizer.load_state_dict(state[name])
-            for (
-                group
-            ) in optimizer.param_groups:  # the state brings its own, which may have been revised since
-                group |= {"betas": (o.beta1, o.beta2), "weight_decay": o.weight_decay}
+        common.load_into(self, state)
 
     @torch.no_grad()
     def sample(self, folder: Path, index: int) -> None:

@@ -418,19 +418,11 @@ class MoStGANVTrainer:
 
     def state(self) -> dict[str, Any]:
         """Collect all that a resumed run needs."""
-        modules = {name: module.state_dict() for name, module in self.parts.items()}
-        return modules | {"opt_g": self.opt_g.state_dict(), "opt_d": self.opt_d.state_dict()}
+        return common.state_of(self)
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up a state of `state()`."""
-        for name, module in self.parts.items():
-            module.load_state_dict(state[name])
-        for name in ("opt_g", "opt_d"):
-            optimizer = getattr(self, name)
-            betas = [group["betas"] for group in optimizer.param_groups]
-            optimizer.load_state_dict(state[name])
-            for group, own in zip(optimizer.param_groups, betas, strict=True):
-                group["betas"] = own  # the state brings its own, which may have been revised since
+        common.load_into(self, state)
 
     @torch.no_grad()
     def sample(self, folder: Path, index: int) -> None:

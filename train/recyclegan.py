@@ -336,11 +336,7 @@ class RecycleGANTrainer:
             for part, network in side.parts().items():
                 network.load_state_dict(state[f"{part}_{name}"])
             side.pool.frames = [frame.to(self.device) for frame in state[f"pool_{name}"]]
-        for optimizer in ("opt_g", "opt_d"):
-            getattr(self, optimizer).load_state_dict(state[optimizer])
-            for group in getattr(self, optimizer).param_groups:
-                # The state brings its own, which may have been revised since.
-                group["betas"] = (self.o.beta1, 0.999)
+        common.load_optimisers(self, state)
 
     def model(self) -> RecycleGAN:
         """Give the translator for use: the average, where one is kept."""
