@@ -240,7 +240,7 @@ def clip_card(controls: dict[str, Any], info: dict) -> None:
         trained, usual = info["clip_length"], info["defaults"]
         controls["frames"] = slider("frames", usual["frames"], 1, info=f"({trained})", min_width=230)
         controls["fps"] = slider("fps", info["fps"], 1, min_width=230)
-        controls["truncation"] = slider("truncation", 1, 0.05, visible=info["truncation"])
+        controls["truncation"] = slider("truncation", 1, 0.05, visible=info["truncation"], min_width=300)
 
 
 def save_card() -> dict[str, Any]:
