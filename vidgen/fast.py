@@ -63,8 +63,33 @@ class Modulate(nn.Module):
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         if self.affine is not None:
             gain, shift = rearrange(self.affine(code), "n (two c) -> two n c 1 1", two=2)
-            x = x.mul_(1 + gain).add_(shift)
+            torch.addcmul(shift, x, 1 + gain, out=x)
         return x.relu_()
+
+
+class Col2Im(nn.Module):
+    """A 4x4 transposed convolution of stride 2 as one matrix product, whose rows are added up where they
+    overlap: [n, i, h, w] -> [n, c, 2 h, 2 w], channels last.
+
+    For small maps of many channels, where reading the weights costs more than the sums.
+    """
+
+    def __init__(self, conv: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        assert (conv.kernel_size, conv.stride, conv.padding) == ((4, 4), (2, 2), (1, 1)), conv
+        self.weight = nn.Parameter(rearrange(conv.weight.detach(), "i c y x -> (y x c) i").contiguous())
+        self.bias = nn.Parameter(conv.bias.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, _, h, w = x.shape
+        rows = F.linear(rearrange(x, "n i h w -> (n h w) i"), self.weight)
+        shape = {"n": n, "h": h, "w": w, "a": 2, "b": 2, "y": 2, "x": 2}
+        # The taps (2 a + y, 2 b + x), for all (y, x), draw a block of 2x2 pixels.
+        blocks = rearrange(rows, "(n h w) (a y b x c) -> a b n h y w x c", **shape)
+        drawn = self.bias.repeat(n, h + 1, 2, w + 1, 2, 1)
+        for a, b in itertools.product((0, 1), repeat=2):
+            drawn[:, a : a + h, :, b : b + w] += blocks[a, b]
+        return rearrange(drawn, "n h y w x c -> n c (h y) (w x)")[:, :, 1:-1, 1:-1]
 
 
 class Windows(nn.Module):

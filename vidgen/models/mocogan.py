@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vidgen.errors import VidgenError, check_least
-from vidgen.fast import Doubling, DoublingConv, FirstMap, Modulate, fold_norm
+from vidgen.fast import Col2Im, Doubling, DoublingConv, FirstMap, Modulate, fold_norm
 from vidgen.layers import InstanceNoise, Modulation
 from vidgen.models.contract import check_codes
 from vidgen.models.flows import CodeFlow
@@ -176,6 +176,8 @@ class FastImageGenerator(nn.Module):
             self.last: nn.Module = Doubling(image.last)
         else:
             self.last = DoublingConv(ups.pop(), modulations.pop(), image.last)
+        if ups:
+            ups[0] = Col2Im(ups[0])
         self.first, self.ups = FirstMap(image.first), nn.ModuleList(ups)
         self.modulations = nn.ModuleList(Modulate(modulation) for modulation in modulations)
         self.paint = image.paint
