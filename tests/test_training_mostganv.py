@@ -13,7 +13,7 @@ from train import losses
 from train.augment import AdaptiveAugment, mirror
 from train.data.sources import ShapeSource
 from train.mostganv import PRESETS, MoStGANVTrainer, Options, main
-from train.posterior import KnotPosterior
+from train.posterior import KnotPosterior, StandardMoments
 from vidgen.checkpoint import load_model
 from vidgen.errors import VidgenError
 
@@ -120,6 +120,22 @@ def test_redrawing_learns_one_clip(source: ShapeSource) -> None:
     torch.manual_seed(0)
     log = [t.step(index)["redraw"] for index in range(60)]
     assert sum(log[-10:]) < 0.6 * sum(log[:10])
+
+
+def test_redrawn_clips_are_judged(source: ShapeSource) -> None:
+    t = trainer(source, judge_redrawn=True, redraw_frames=2, longest=4)
+    batch = source.batch(np.random.default_rng(0), 3, 9, 3)
+    made = t.generate(batch, True)
+    assert made["video"].shape == (6, 3, 3, 16, 16)
+    assert torch.equal(made["video"][3:], made["redrawn"])
+    picks = made["times"][3:].long()
+    assert torch.equal(made["wanted"], batch.video[torch.arange(3)[:, None], picks])
+    assert picks.diff(dim=1).min() > 0
+    assert {2, 4} >= set((picks[:, -1] - picks[:, 0]).tolist()), "as far apart as real frames are"
+    assert t.generate(batch, False)["redrawn"].shape[1] == 2
+    assert all(math.isfinite(value) for value in t.step(0).values())
+    with pytest.raises(VidgenError, match="give redraw a weight"):
+        trainer(source, judge_redrawn=True, redraw=0.0)
 
 
 def test_knots_stand_where_the_clip_begins(source: ShapeSource) -> None:
@@ -259,14 +275,24 @@ def test_style_weights_start_as_small_as_asked(source: ShapeSource, preset: str)
     assert not any(layer.weight.any() for layer in redrawing.g.image.colours), "the first picture is grey"
 
 
-def test_no_price_silences_an_inferred_code(source: ShapeSource) -> None:
-    """The means of every dimension keep mean 0 and variance 1 over the batch (Zhu et al., ACL 2020)."""
-    one = trainer(source, batch=8)
-    with torch.no_grad():
-        for head in (one.q_content.head, one.q_motion.second):
-            head.weight *= 0.1
-    batch = source.batch(np.random.default_rng(0), 8, 9, 3)
-    content, motion, _ = one._inferred(batch)
-    for mean in (content[0], motion[0].flatten(0, 1)):
-        torch.testing.assert_close(mean.mean(0), torch.zeros(mean.shape[1]), atol=1e-5, rtol=0)
-        assert (mean.std(0, unbiased=False) > 0.5).all()
+def test_no_price_silences_an_inferred_code() -> None:
+    """Whatever asks for shorter means has no gradient, and few clips are measured as all the data are."""
+    torch.manual_seed(0)
+    moments = StandardMoments(4)
+    data = torch.cat([3 + 0.1 * torch.randn(600, 4), torch.zeros(600, 4)], 1)
+    for batch in data.split(6):
+        moments(batch)
+    mean, log_variance = moments.eval()(data)
+    torch.testing.assert_close(mean.mean(0), torch.zeros(4), atol=0.2, rtol=0)
+    torch.testing.assert_close(mean.std(0), torch.ones(4), atol=0.2, rtol=0)
+    assert log_variance.eq(-4).all()
+    few = data[:6]
+    torch.testing.assert_close(moments.train()(few)[0], moments.eval()(few)[0])
+    scale = torch.ones((), requires_grad=True)
+    moments.train()(few * scale)[0].square().sum().backward()
+    assert scale.grad.abs() < 0.02, "48 without the gradient of the statistics"
+
+
+def test_an_inferred_code_is_never_wider_than_its_prior() -> None:
+    _, log_variance = StandardMoments(1)(torch.tensor([[0.0, -99.0], [0.0, 99.0]]))
+    assert log_variance.flatten().tolist() == pytest.approx([-8, 0])

@@ -93,6 +93,9 @@ class Options:
     redraw: float = 0.0  # weight of the error of redrawn real clips
     features: float = 0.0  # weight of the discriminator's feature distance between real and redrawn frames
     redraw_frames: int = 4
+    judge_redrawn: bool = (
+        False  # the discriminator sees redrawn clips, too (VAE-GAN), of `frames` frames each
+    )
     references: int = 3  # frames from which the content is inferred
     redraw_reach: int = 0  # frames into a clip at which a real clip is redrawn, at most
     lr_q: float = 1e-3
@@ -146,6 +149,8 @@ class Options:
             )
         if self.augment >= 1:
             raise VidgenError(f"augment is {self.augment}; choose a mean sign below 1, such as 0.6.")
+        if self.judge_redrawn and not self.redraw:
+            raise VidgenError("judge_redrawn is about redrawn clips: give redraw a weight, such as 40.")
         if self.diversity and not self.motion_styles:
             raise VidgenError("diversity is about motion styles: take some, or add --diversity 0.")
 
@@ -304,6 +309,7 @@ class MoStGANVTrainer:
     def generate(self, batch: Batch, adversarial: bool) -> dict[str, Any]:
         """Render a few frames of new clips and, with inference networks, of the real ones, in one pass."""
         o, n, made, points = self.o, len(batch.video), {}, []
+        judged = adversarial and o.judge_redrawn
         if adversarial:
             made["times"] = sample_times(
                 n, o.frames, longest=o.longest, length=o.length + o.reach, fractional=True
@@ -316,7 +322,7 @@ class MoStGANVTrainer:
             )
         if o.redraw:
             content, motion, first = self._inferred(batch)
-            picks = torch.rand(n, o.length).argsort(1)[:, : o.redraw_frames].to(self.device)
+            picks = self._picks(n, judged).to(self.device)
             made["kl"] = {
                 "kl_content": losses.kl_to_normal(*content),
                 "kl_motion": losses.kl_to_normal(*motion),
@@ -335,8 +341,18 @@ class MoStGANVTrainer:
         if adversarial:
             made["video"] = rearrange(frames[: n * o.frames], "(n t) c h w -> n t c h w", n=n)
         if o.redraw:
-            made["redrawn"] = rearrange(frames[-n * o.redraw_frames :], "(n f) c h w -> n f c h w", n=n)
+            made["redrawn"] = rearrange(frames[-picks.numel() :], "(n f) c h w -> n f c h w", n=n)
+        if judged:
+            more = {"video": made["redrawn"], "times": picks, "label": batch.label}
+            made |= {name: torch.cat([made[name], value]) for name, value in more.items()}
         return made
+
+    def _picks(self, n: int, judged: bool) -> Tensor:
+        """Pick the frames of real clips that are redrawn, [n, f]: as real clips are judged, or any."""
+        o = self.o
+        if judged:
+            return sample_times(n, o.frames, longest=o.longest, length=o.length).long()
+        return torch.rand(n, o.length).argsort(1)[:, : o.redraw_frames]
 
     def _inferred(self, batch: Batch) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
         """Infer moments of the content and of the knots, for clips that begin at the motion codes drawn last,
@@ -440,7 +456,11 @@ class MoStGANVTrainer:
             batch = batch.to(self.device)
             label = batch.label if model.num_labels else None
             start = torch.zeros(4, device=self.device)
+            for network in (self.q_content, self.q_motion):
+                network.eval()
             codes = self.q_content(batch.references)[0], self.q_motion(batch.video, start, batch.label)[0]
+            for network in (self.q_content, self.q_motion):
+                network.train()
             again = model(*codes, times[:4], label)
             sheets.append(rearrange(torch.stack([batch.video, again], 1), "n two t c h w -> (n two) t c h w"))
         write_sheet(folder, index, rearrange(torch.cat(sheets), "n t c h w -> (n h) (t w) c"))

@@ -7,10 +7,15 @@ data has them in *other* categories, so that nothing of the motion can hide in t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange, reduce, repeat
 from torch import Tensor, nn
+
+LEAST_LOG_VARIANCE = -8.0
+EPSILON = 1e-6
 
 
 def _down(before: int, after: int) -> nn.Sequential:
@@ -21,7 +26,7 @@ class ContentPosterior(nn.Module):
     """q(z_C | frames): frames [n, f, c, h, w] -> mean and log variance, [n, d_C] each.
 
     pooled: the strongest response of every feature, wherever in the frame, joins in. Without it a subject
-    that moves about the frame hides its colour behind its position. standard: as of `_moments`.
+    that moves about the frame hides its colour behind its position. standard: `StandardMoments`.
     """
 
     def __init__(
@@ -34,13 +39,16 @@ class ContentPosterior(nn.Module):
         standard: bool = False,
     ) -> None:
         super().__init__()
-        self.pooled, self.standard = pooled, standard
+        self.pooled = pooled
         widths = [channels]
         while size > 4:
             widths.append(width if len(widths) == 1 else min(widths[-1] * 2, width * 8))
             size //= 2
         self.body = nn.Sequential(*(_down(a, b) for a, b in zip(widths, widths[1:], strict=False)))
         self.head = nn.Linear(widths[-1] * 16 + (sum(widths[1:]) if pooled else 0), 2 * content_dim)
+        self.moments: Callable[[Tensor], tuple[Tensor, Tensor]] = _moments
+        if standard:
+            self.moments = StandardMoments(content_dim)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         x, n, strongest = rearrange(frames, "n f c h w -> (n f) c h w"), len(frames), []
@@ -49,7 +57,7 @@ class ContentPosterior(nn.Module):
             strongest.append(reduce(x.float(), "(n f) c h w -> n c", "max", n=n))
         merged = reduce(x.flatten(1).float(), "(n f) d -> n d", "mean", n=n)
         features = torch.cat([merged, *strongest], 1) if self.pooled else merged
-        return _moments(self.head(features), self.standard)
+        return self.moments(self.head(features))
 
 
 class ClipReader(nn.Module):
@@ -111,6 +119,7 @@ class KnotPosterior(ClipReader):
         self.place = nn.Parameter(torch.zeros(len(frames), 256))  # tells the knots at one frame apart
         self.first = nn.Linear(128 + 2 * 256 + 2 * len(clocks), 256)
         self.second = nn.Linear(256, 2 * motion_dim)
+        self.moments = StandardMoments(motion_dim)
         nn.init.normal_(self.place)
 
     def forward(self, clip: Tensor, start: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -120,18 +129,51 @@ class KnotPosterior(ClipReader):
         whole = torch.cat([hidden.mean(1), turned.sin(), turned.cos()], 1)
         at = self.frames.clamp(max=clip.shape[1] - 1)
         found = torch.cat([seen[:, at], hidden[:, at], repeat(whole, "n d -> n l d", l=len(at))], -1)
-        return _moments(self.second(F.leaky_relu(self.first(found) + self.place, 0.2)), standard=True)
+        return self.moments(self.second(F.leaky_relu(self.first(found) + self.place, 0.2)))
 
 
-def _moments(outputs: Tensor, standard: bool = False) -> tuple[Tensor, Tensor]:
+class StandardMoments(nn.Module):
+    """Split a head's outputs [..., 2 d] into mean and log variance, [..., d] each, of which no price can
+    silence the mean: each of its dimensions has mean 0 and variance 1 over the data (Zhu et al., ACL 2020).
+
+    The statistics are running ones, and the gradient is as if they were the batch's own (batch
+    renormalisation, Ioffe, NeurIPS 2017): a few clips' own statistics would shift every code by chance. The
+    variance stays below the prior's: beyond it there is nothing but noise.
+    """
+
+    MOMENTUM = 0.02
+    FURTHEST = 3.0  # that a batch's statistics are taken to be off the running ones, in running deviations
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(dim))
+        self.register_buffer("variance", torch.ones(dim))
+        self.register_buffer("batches", torch.zeros((), dtype=torch.long))
+
+    def forward(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        mean, spread = outputs.float().chunk(2, -1)
+        log_variance = LEAST_LOG_VARIANCE * torch.sigmoid(-0.5 * spread)  # half-way for 0
+        if not self.training:
+            return (mean - self.centre) / (self.variance + EPSILON).sqrt(), log_variance
+        rows = mean.flatten(0, -2)
+        centre, variance = rows.mean(0), rows.var(0, unbiased=False)
+        deviation = (variance + EPSILON).sqrt()
+        with torch.no_grad():
+            share = max(self.MOMENTUM, 1 / (float(self.batches) + 1))
+            self.centre.lerp_(centre, share)
+            self.variance.lerp_(variance, share)
+            self.batches += 1
+            running = (self.variance + EPSILON).sqrt()
+            gain = (deviation / running).clamp(1 / self.FURTHEST, self.FURTHEST)
+            shift = ((centre - self.centre) / running).clamp(-self.FURTHEST, self.FURTHEST)
+        return (mean - centre) / deviation * gain + shift, log_variance
+
+
+def _moments(outputs: Tensor) -> tuple[Tensor, Tensor]:
     """Split a head's outputs; a narrow start (std 0.14) lets the signal through before the noise teaches to
-    ignore it. standard: bring each dimension's means to mean 0 and variance 1 over the batch, so that no
-    price can silence it (Zhu et al., ACL 2020).
+    ignore it.
     """
     mean, log_variance = outputs.float().chunk(2, -1)
-    if standard:
-        rows = mean.flatten(0, -2)
-        mean = (mean - rows.mean(0)) / (rows.var(0, unbiased=False) + 1e-6).sqrt()
     return mean, (log_variance - 4).clamp(-8, 4)
 
 
