@@ -137,6 +137,20 @@ def test_a_lost_process_ends_the_run_with_one_sentence_and_the_run_resumes(tmp_p
         assert cut == pytest.approx(whole, rel=1e-6)
 
 
+def test_one_process_that_is_asked_to_stop_stops_all_after_a_checkpoint(tmp_path: Path) -> None:
+    line = [*TINY.split(), "--out", str(tmp_path), "--save-every", "99", "--steps", "4000"]
+    process = launch("-m", "train.mocogan", *line)
+    while process.poll() is None and len(read_log(tmp_path)) < 2:
+        time.sleep(0.01)
+    asked = next(pid for pid in children(process.pid) if b"RANK=1" in environment(pid))
+    os.kill(asked, signal.SIGTERM)
+    said = process.communicate(timeout=600)[1]
+    assert process.returncode != 0
+    (step,) = re.findall(r"the same command goes on from step (\d+)", said)
+    assert saved(tmp_path)["step"] == int(step)
+    assert "was lost" not in said
+
+
 def children(pid: int) -> list[int]:
     """List a process's children, by Linux's account."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import resource
 import signal
@@ -129,6 +130,47 @@ def test_a_killed_run_equals_an_uninterrupted_one(tmp_path: Path, whole: Path, r
     assert losses(whole) == losses(tmp_path), f"killed at step {step}"
     models = [load_model(out / "model.safetensors")[0].state_dict() for out in (whole, tmp_path)]
     assert_same(*models)
+
+
+class Signalled(Calm):
+    """A toy that is sent a signal during a step, and perhaps another right after it."""
+
+    def __init__(self, at: int, *numbers: int) -> None:
+        super().__init__()
+        self.at, self.numbers = at, numbers
+
+    def step(self, index: int) -> dict[str, float]:
+        if index == self.at:
+            for number in self.numbers:
+                os.kill(os.getpid(), number)
+        return super().step(index)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_asked_to_stop_saves_first(
+    tmp_path: Path, number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual = signal.getsignal(number)
+    train(tmp_path / "whole", Calm(), save_every=6)
+    with pytest.raises(SystemExit) as left:
+        train(tmp_path / "cut", Signalled(2, number), save_every=6)
+    assert left.value.code == 128 + number
+    assert "the same command goes on from step 3" in capsys.readouterr().err
+    assert saved(tmp_path / "cut")["step"] == 3
+    assert signal.getsignal(number) is usual
+    train(tmp_path / "cut", Calm(), save_every=6)
+    assert_same(saved(tmp_path / "whole")["trainer"], saved(tmp_path / "cut")["trainer"])
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, Signalled(3, signal.SIGINT, signal.SIGINT))
+    assert saved(tmp_path)["step"] == 2
+
+
+def test_a_signal_in_the_last_step_leaves_a_whole_run(tmp_path: Path) -> None:
+    train(tmp_path, Signalled(5, signal.SIGTERM))
+    assert saved(tmp_path)["step"] == 6
 
 
 def test_means_span_a_stop(tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 
-from train import checkpoints
+from train import checkpoints, stopping
 from train.checkpoints import spared
 from train.distributed import Team, part_seed
 from train.watching import Watch
@@ -87,7 +87,8 @@ def run(
     revise: resume with other options too; each change is kept in the record. on_save: called with the step
     and the record so far before each checkpoint. score: of a step, lower is better. images: real frames that
     a step learns from. about: the machine, for the report. Raises VidgenError where a loss or a weight is no
-    number, and keeps the checkpoint before it.
+    number, and keeps the checkpoint before it. SIGTERM or SIGINT, to any process, ends the run after a step
+    and a checkpoint: it exits with 128 and the signal's number.
     """
     team = team or Team()
     out.mkdir(parents=True, exist_ok=True)
@@ -99,31 +100,33 @@ def run(
     watch = Watch(out, progress.step, steps, images=images, tensorboard=tensorboard, shown=team.leads)
     watch.sums = progress.sums
     try:
-        for index in range(progress.step, steps):
-            step, last = index + 1, index + 1 == steps
-            torch.manual_seed(part_seed(options["seed"], index))
-            losses = team.mean(trainer.step(index))
-            _check(losses, step, kept)
-            watch.add(losses)
-            if step % log_every == 0 or last:
-                watch.write(step, time.monotonic() - began)
-            if not team.leads:
-                continue
-            if step % sample_every == 0 or last:
-                with spared("The sample sheet"):
-                    trainer.sample(out, step)
-                watch.picture(out / f"samples-{step:06d}.png", step)
-            if step % save_every == 0 or last:
-                if place := checkpoints.broken(state := trainer.state()):
-                    raise _broke(step, f"{place!r} in the networks or optimisers is not finite", kept)
-                if score:
-                    _rate(progress, watch, step, score(step))
-                progress.step, progress.seconds = step, time.monotonic() - began
-                progress.sums = watch.sums
-                if on_save:
-                    with spared("The weights file"):
-                        on_save(step, _record(progress))
-                kept = step if _save(out, progress, options, state) else kept
+        with stopping.heard() as request:
+            for index in range(progress.step, steps):
+                step, last = index + 1, index + 1 == steps
+                torch.manual_seed(part_seed(options["seed"], index))
+                losses = team.mean(trainer.step(index))
+                _check(losses, step, kept)
+                watch.add(losses)
+                stop = 0 if last else team.largest(request.signal)
+                if step % log_every == 0 or last:
+                    watch.write(step, time.monotonic() - began)
+                if team.leads and (step % sample_every == 0 or last):
+                    with spared("The sample sheet"):
+                        trainer.sample(out, step)
+                    watch.picture(out / f"samples-{step:06d}.png", step)
+                if team.leads and (step % save_every == 0 or last or stop):
+                    if place := checkpoints.broken(state := trainer.state()):
+                        raise _broke(step, f"{place!r} in the networks or optimisers is not finite", kept)
+                    if score and not stop:
+                        _rate(progress, watch, step, score(step))
+                    progress.step, progress.seconds = step, time.monotonic() - began
+                    progress.sums = watch.sums
+                    if on_save:
+                        with spared("The weights file"):
+                            on_save(step, _record(progress))
+                    kept = step if _save(out, progress, options, state) else kept
+                if stop:
+                    _end(team, stop, kept)
     finally:
         watch.close()
     if team.leads and kept < steps:
@@ -133,6 +136,13 @@ def run(
         )
     progress.seconds = time.monotonic() - began
     return _record(progress)
+
+
+def _end(team: Team, number: int, kept: int) -> NoReturn:
+    """Leave, as asked by a signal."""
+    if team.leads:
+        checkpoints.tell(f"Asked to stop: the same command goes on from step {kept}.")
+    raise SystemExit(128 + number)
 
 
 def _record(progress: Progress) -> Record:
