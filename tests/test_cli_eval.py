@@ -394,6 +394,19 @@ class TestReaders:
         with pytest.raises(command.VidgenError, match="does not work as the I3D detector"):
             open_i3d(tmp_path / "other.pt").features(np.zeros((1, 8, 16, 16, 3), np.uint8))
 
+    def test_a_judge_without_categories_measures_the_rest(
+        self, run: Run, folder: Path, tmp_path: Path
+    ) -> None:
+        config = JudgeConfig(16, 8, 8, {"hat": 3}, {"pose": 2}, ("hat",), ("pose",))
+        about = {"steps": 1, "revision": "a", "test_clips": 1, "held_out": "b", "test": {"hat": 0.5}}
+        probes.write_judge(Judge(config), about, tmp_path / "judge.safetensors")
+        told = report_of(
+            run, "--model", "tiny", "--data", folder / "clips.pack", "--judge", "judge.safetensors",
+            "--samples", SAMPLES,
+        )  # fmt: skip
+        assert told["left_out"] == {"mcs": "the judge of shapes names no category"}
+        assert {"FVD-c", "Swap error of motion", "content: hat"} <= set(told["figures"])
+
     def test_a_reader_of_single_frames_is_no_judge_of_clips(self) -> None:
         with pytest.raises(command.VidgenError, match="no judge of clips"):
             open_reader("mine", readers.PROBES / "avatars.safetensors")

@@ -18,6 +18,7 @@ from vidgen.checkpoint import save_model
 from vidgen.data.folders import open_clips
 from vidgen.data.pack import pack
 from vidgen.data.sprites import CELLS_PER_CHARACTER, SpriteClips
+from vidgen.errors import VidgenError
 from vidgen.evaluation import real
 from vidgen.evaluation.generators import made
 from vidgen.evaluation.measures import Part, Swap, measured
@@ -121,6 +122,31 @@ class TestProbes:
         assert np.allclose(np.linalg.norm(targets["pose"], axis=-1), 1, atol=1e-5)
         same_pose = np.isclose(targets["pose"], targets["pose"][:, :1], atol=1e-5).all(-1)
         assert ((clips == clips[:, :1]).all((2, 3, 4)) == same_pose).all()
+
+    def test_a_judge_of_heads_reads_faces_and_how_they_move(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(probes, "HEADS", {"train": 6, "test": 3})
+        out = tmp_path / "judge.safetensors"
+        options = ["--data", "avatars:random", "--steps", "2", "--batch", "4", "--test-clips", "5"]
+        assert probes.main(["heads", *options, "--out", str(out)]) == 0
+        reader = open_reader("heads", out)
+        assert not reader.sorts
+        assert list(reader.motion) == ["pose", "mouth", "gaze"]
+        assert "category" not in reader.about
+        assert reader.read(np.zeros((2, 16, 64, 64, 3), np.uint8))["skin"].shape == (2, 16, 3)
+
+    def test_targets_of_heads_are_what_draws_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(probes, "HEADS", {"train": 2, "test": 4})
+        clips, targets = probes.heads("avatars:random", Path()).test(np.random.default_rng(0), 24)
+        assert clips.shape == (24, 16, 64, 64, 3)
+        corners = clips[:, 0, 2:6, 2:6].mean((1, 2)) / 127.5 - 1
+        assert np.corrcoef(corners.ravel(), targets["backdrop"][:, 0].ravel())[0, 1] > 0.9
+        assert (targets["backdrop"] == targets["backdrop"][:, :1]).all(), "the backdrop stays"
+        assert np.abs(np.diff(targets["pose"], axis=1)).max() > 0.05, "the head turns"
+        assert np.abs(targets["mouth"]).max() <= 1
+        with pytest.raises(VidgenError, match="give --data avatars:random, not faces"):
+            probes.heads("faces", Path())
 
     def test_mistakes_are_told(
         self, actions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from train import cards, evaluate_translation, probes_avatars
-from train.data.avatars import FACTORS, RANGES, AvatarClips
+from train.data.avatars import FACTORS, RANGES, AvatarClips, scaled
 from train.evaluate_translation import measure, open_inputs
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError
@@ -101,7 +101,7 @@ class TestReader:
 
     def test_targets_span_their_ranges(self) -> None:
         ends = {name: np.array(limits) for name, limits in RANGES.items()}
-        assert all(np.allclose(value, [-1, 1]) for value in probes_avatars.normal(ends).values())
+        assert all(np.allclose(value, [-1, 1]) for value in scaled(ends).values())
         frames, targets = probes_avatars.task(0).train(np.random.default_rng(0), 6)
         assert frames.shape == (6, 1, 64, 64, 3) and targets["smile"].shape == (6, 1, 1)
 

@@ -6,6 +6,7 @@ into the cards. Shapes need no judge: their factors are measured in the picture.
 
     python -m train.probes sprites --data CLONE_OF_THE_LPC_SHEETS
     python -m train.probes actions --data actions.pack        (made as python -m train.prepare --help says)
+    python -m train.probes heads --data avatars:random        (draws its own; ten minutes more)
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import repeat
 from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
@@ -28,6 +30,8 @@ from tqdm import tqdm
 from train import command, common
 from train.augment import translate
 from train.cards import write_whole
+from train.data.avatars import AvatarClips, Identity, rgb_of, scaled
+from train.data.heads import RATE, WORD
 from vidgen.data.pack import Pack
 from vidgen.data.sprites import SpriteClips
 from vidgen.errors import VidgenError
@@ -37,6 +41,14 @@ LENGTH = 16  # frames of a clip
 TEST_CLIPS = 2048
 UNKNOWN = -100  # a test character's piece that no training character wears: left out
 SLOTS = ("skin", "hair", "torso", "legs", "feet")
+HEADS = {"train": 1500, "test": 200}  # heads of each split
+HEADS_SEED = 1
+HEAD_COLOURS = {"skin": 3, "hair": 3, "clothes": 3, "backdrop": 3, "hair_length": 1}
+HEAD_MOTION = {
+    "pose": ("yaw", "pitch", "roll"),
+    "mouth": ("mouth_open", "mouth_wide", "smile"),
+    "gaze": ("gaze_x", "gaze_y", "blink"),
+}
 Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, dict[str, np.ndarray]]]
 
 
@@ -144,7 +156,61 @@ def actions(path: str, cache: Path) -> Task:  # noqa: ARG001 (the pack is its ow
     return Task(config, draw(splits["train"]), draw(splits["test"]), about, tint=0.1, flip=True, shift=4)
 
 
-TASKS: dict[str, Callable[[str, Path], Task]] = {"sprites": sprites, "actions": actions}
+def head_factors(identity: Identity) -> dict[str, np.ndarray]:
+    """Say what a drawn head looks like: colours [3] and hair's length [1], scaled to about -1..1; glasses."""
+    skies = [rgb_of(identity.sky_colour), rgb_of(identity.ground_colour)]
+    colours = {
+        "skin": rgb_of(identity.skin_colour),
+        "hair": rgb_of(identity.hair_colour),
+        "clothes": rgb_of(identity.shirt_colour),
+        "backdrop": np.mean(skies, axis=0),
+    }
+    shown = {name: np.float32(2 * np.array(colour) - 1) for name, colour in colours.items()}
+    return shown | {
+        "hair_length": np.float32([2 * identity.back - 1]),
+        "glasses": np.array(int(identity.glasses > 0)),
+    }
+
+
+def heads(path: str, cache: Path) -> Task:  # noqa: ARG001 (drawn anew: there is nothing to pack)
+    """Judge drawn heads: pose, face and gaze in each frame; colours, length of hair, glasses. The heads are
+    of another seed than those that `train.prepare` draws.
+    """
+    if path != f"{WORD}random":
+        raise VidgenError(f"The judge of heads draws its own clips: give --data {WORD}random, not {path}.")
+
+    def draw(split: str) -> Draw:
+        clips = AvatarClips(HEADS[split], JudgeConfig.size, RATE * LENGTH, HEADS_SEED, split)
+        times = np.arange(0, clips.length, RATE)
+        every = tqdm(range(len(clips)), desc=f"heads to {split}", unit="clip", mininterval=5)
+        frames = np.stack([clips.frames(np.full(LENGTH, index), times) for index in every])
+        courses = [scaled(clips.factors(index)) for index in range(len(clips))]
+        looks = [head_factors(clips.identity(index)) for index in range(len(clips))]
+        known = {name: np.stack([look[name] for look in looks]) for name in looks[0]}
+        known |= {
+            group: np.stack([np.stack([c[name][times] for name in names], -1) for c in courses])
+            for group, names in HEAD_MOTION.items()
+        }
+
+        def drawn(rng: np.random.Generator, n: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+            found = rng.integers(len(clips), size=n)
+            targets = {name: value[found] for name, value in known.items()}
+            still = {name: repeat(targets[name], "n d -> n t d", t=LENGTH) for name in HEAD_COLOURS}
+            return frames[found], targets | still
+
+        return drawn
+
+    config = JudgeConfig(
+        heads={"glasses": 2},
+        values=HEAD_COLOURS | {group: len(names) for group, names in HEAD_MOTION.items()},
+        content=("glasses", *HEAD_COLOURS),
+        motion=tuple(HEAD_MOTION),
+    )
+    about = {"licence": "MIT", "held_out": f"{HEADS['test']} heads"}
+    return Task(config, draw("train"), draw("test"), about, tint=0.01)
+
+
+TASKS: dict[str, Callable[[str, Path], Task]] = {"sprites": sprites, "actions": actions, "heads": heads}
 
 
 def augment(video: Tensor, task: Task, generator: torch.Generator) -> Tensor:

@@ -27,6 +27,7 @@ from train.data.avatars import (
     Identity,
     draw,
     random_motion,
+    scaled,
     to_bytes,
 )
 from vidgen.errors import VidgenError
@@ -41,12 +42,6 @@ CONFIG = JudgeConfig(
 BANK = (300, 75)  # clips and frames of random motion to draw from
 LEAST_SHARE = 0.05  # of a factor's range: a course that strays less says nothing
 TEST_FRAMES = 50  # of a test clip
-
-
-def normal(factors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Scale factors from `RANGES` to -1..1."""
-    middle = {name: (low + high) / 2 for name, (low, high) in RANGES.items()}
-    return {name: (factors[name] - middle[name]) / (RANGES[name][1] - middle[name]) for name in FACTORS}
 
 
 def motions(rng: np.random.Generator, bank: dict[str, np.ndarray], n: int) -> dict[str, np.ndarray]:
@@ -68,7 +63,7 @@ def task(seed: int) -> probes.Task:
         factors = motions(rng, bank, n)
         people = [Identity.random(rng) for _ in range(n)]
         frames = to_bytes(draw(people, {k: torch.from_numpy(v) for k, v in factors.items()}, CONFIG.size))
-        targets = {k: rearrange(v, "n -> n 1 1") for k, v in normal(factors).items()}
+        targets = {k: rearrange(v, "n -> n 1 1") for k, v in scaled(factors).items()}
         return rearrange(frames, "n h w c -> n 1 h w c"), targets
 
     return probes.Task(CONFIG, drawn, drawn, {}, tint=0.1, shift=0)

@@ -11,7 +11,7 @@ from torch import Tensor
 from train.data import avatar_body as body
 from train.data import avatar_face as face
 from train.data.avatar_head import Head
-from train.data.avatar_identity import Identity
+from train.data.avatar_identity import Identity, rgb_of
 from train.data.avatar_motion import FACTORS
 
 CHUNK_PIXELS = 16 * 128 * 128  # painted together: few enough to stay in the cache
@@ -62,8 +62,8 @@ def _table(identities: Sequence[Identity], device: str | torch.device) -> dict[s
     for field in fields(Identity):
         values = [getattr(identity, field.name) for identity in identities]
         if field.name.endswith("_colour"):
-            rgb = [[int(v[i : i + 2], 16) / 255 for i in (1, 3, 5)] for v in values]
-            table[field.name] = torch.tensor(rgb, device=device)[:, :, None, None]
+            colours = [rgb_of(value) for value in values]
+            table[field.name] = torch.tensor(colours, device=device)[:, :, None, None]
         else:
             table[field.name] = torch.tensor(values, dtype=torch.float32, device=device)[:, None, None]
     return table

@@ -139,6 +139,12 @@ def _colours(rng: np.random.Generator, skin: str) -> dict[str, str]:
     }
 
 
+def rgb_of(colour: str) -> tuple[float, float, float]:
+    """Read a colour such as "#f6cfae": red, green and blue, 0..1."""
+    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return red, green, blue
+
+
 def hex_of(hue: float, saturation: float, value: float) -> str:
     """Write a colour, each part 0..1, as "#rrggbb"."""
     red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, value))

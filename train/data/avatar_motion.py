@@ -7,6 +7,8 @@ ahead most of the time, talks in bursts, blinks every few seconds, nods, and now
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 # The least and the most of each factor.
@@ -43,6 +45,12 @@ EXPRESSIONS: dict[str, dict[str, float]] = {
         "roll": 3.0,
     },
 }
+
+
+def scaled(factors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Scale factors from `RANGES` to -1..1."""
+    middle = {name: (low + high) / 2 for name, (low, high) in RANGES.items()}
+    return {name: (factors[name] - middle[name]) / (RANGES[name][1] - middle[name]) for name in FACTORS}
 
 
 def random_motion(rng: np.random.Generator, frames: int, fps: float = 25.0) -> dict[str, np.ndarray]:

@@ -14,8 +14,8 @@ from einops import rearrange
 from torch import Tensor
 
 from train.data.avatar_drawing import draw
-from train.data.avatar_identity import CHARACTERS, Identity
-from train.data.avatar_motion import EXPRESSIONS, FACTORS, RANGES, random_motion
+from train.data.avatar_identity import CHARACTERS, Identity, rgb_of
+from train.data.avatar_motion import EXPRESSIONS, FACTORS, RANGES, random_motion, scaled
 from vidgen.errors import VidgenError
 
 __all__ = [
@@ -27,6 +27,8 @@ __all__ = [
     "Identity",
     "draw",
     "random_motion",
+    "rgb_of",
+    "scaled",
     "to_bytes",
 ]
 SPLITS = {"train": 0, "test": 1}

@@ -38,7 +38,7 @@ class Reader:
     """Read clips uint8 [n, t, h, w, c]: named factors, some content, some motion, one the category.
 
     look: describe the content of each frame by itself, [n, t, d], by what `looked` names; None where nothing
-    does. extractor: for FVD-c, None without a judge.
+    does. extractor: for FVD-c, None without a judge. sorts: whether it names a clip's category.
     """
 
     read: Callable[[np.ndarray], Factors]
@@ -50,6 +50,7 @@ class Reader:
     looked: str = "content"
     extractor: Extractor | None = None
     name: str = "the picture itself"
+    sorts: bool = True
 
 
 def read_frames(judge: Judge, clip: np.ndarray) -> Factors:
@@ -87,25 +88,26 @@ def open_reader(kind: str, judge: Path | None = None) -> Reader:
     path = judge or PROBES / f"{kind}.safetensors"
     network, made = load_judge(path)
     config, key = network.config, file_hash(path)
-    if "category" not in config.heads or not {"steps", "revision", "test", "test_clips", "held_out"} <= set(
-        made
-    ):
+    if not {"steps", "revision", "test", "test_clips", "held_out"} <= set(made):
         raise VidgenError(f"{path} is no judge of clips as python -m train.probes writes them.")
+    test = made["test"]
+    right = f": category accuracy {test['category']:.1%}" if "category" in test else ""
     about = (
         f"Factors are read by a network of {sum(p.numel() for p in network.parameters()):,} parameters "
         f"(`weights/probes/{kind}.safetensors`), trained for {made['steps']} steps on real clips of the "
         f"training split only (revision {made['revision']}) and tested on {made['test_clips']} real clips of "
-        f"held-out subjects ({made['held_out']}): category accuracy {made['test']['category']:.1%}."
+        f"held-out subjects ({made['held_out']}){right}."
     )
     return Reader(
         lambda clips: read_factors(network, fitted(clips, config.size)),
         config.content,
         config.motion,
-        made["test"],
+        test,
         about,
         (lambda clips: frame_content(network, fitted(clips, config.size))) if config.content else None,
         extractor=Extractor(path.name, key, lambda clips: clip_features(network, fitted(clips, config.size))),
         name=f"{path.name} {key[:8]}",
+        sorts="category" in config.heads,
     )
 
 
