@@ -162,6 +162,22 @@ def test_a_run_that_is_asked_to_stop_saves_first(
     assert_same(saved(tmp_path / "whole")["trainer"], saved(tmp_path / "cut")["trainer"])
 
 
+def test_a_stop_where_a_score_is_due_misses_none(tmp_path: Path) -> None:
+    scores = {2: 3.0, 4: 1.0, 6: 2.0}
+    with pytest.raises(SystemExit):
+        train(tmp_path, Signalled(3, signal.SIGTERM), score=scores.__getitem__)
+    assert train(tmp_path, Calm(), score=scores.__getitem__).best == {"step": 4, "score": 1.0}
+
+
+def test_ctrl_c_stays_ignored_in_the_background(tmp_path: Path) -> None:
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        train(tmp_path, Signalled(2, signal.SIGINT))
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    assert saved(tmp_path)["step"] == 6
+
+
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, Signalled(3, signal.SIGINT, signal.SIGINT))

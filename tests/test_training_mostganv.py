@@ -280,17 +280,34 @@ def test_no_price_silences_an_inferred_code() -> None:
     torch.manual_seed(0)
     moments = StandardMoments(4)
     data = torch.cat([3 + 0.1 * torch.randn(600, 4), torch.zeros(600, 4)], 1)
-    for batch in data.split(6):
+    for batch in data.split(2):
         moments(batch)
     mean, log_variance = moments.eval()(data)
     torch.testing.assert_close(mean.mean(0), torch.zeros(4), atol=0.2, rtol=0)
-    torch.testing.assert_close(mean.std(0), torch.ones(4), atol=0.2, rtol=0)
+    torch.testing.assert_close(mean.std(0), torch.ones(4), atol=0.15, rtol=0)
     assert log_variance.eq(-4).all()
     few = data[:6]
     torch.testing.assert_close(moments.train()(few)[0], moments.eval()(few)[0])
     scale = torch.ones((), requires_grad=True)
     moments.train()(few * scale)[0].square().sum().backward()
     assert scale.grad.abs() < 0.02, "48 without the gradient of the statistics"
+
+
+def test_a_sheet_leaves_the_training_as_it_was(source: ShapeSource, tmp_path: Path) -> None:
+    t = trainer(source)
+    networks = t.q_content, t.q_motion
+    assert all(isinstance(network.moments, StandardMoments) for network in networks)
+    t.step(0)
+    before = {name: value.clone() for part in networks for name, value in part.state_dict().items()}
+    t.sample(tmp_path, 1)
+    after = {name: value for part in networks for name, value in part.state_dict().items()}
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert all(network.training for network in networks)
+
+
+def test_parts_of_one_clip_are_refused(source: ShapeSource) -> None:
+    with pytest.raises(VidgenError, match="A part of one clip"):
+        trainer(source, batch=1).step(0)
 
 
 def test_an_inferred_code_is_never_wider_than_its_prior() -> None:

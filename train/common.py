@@ -12,6 +12,7 @@ import json
 import math
 import os
 import platform
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -98,7 +99,7 @@ def run(
         _write(out / "options.json", json.dumps(options, indent=1))
         _write(out / "run.json", json.dumps(about or {}, indent=1))
     watch = Watch(out, progress.step, steps, images=images, tensorboard=tensorboard, shown=team.leads)
-    watch.sums = progress.sums
+    watch.sums, stop = progress.sums, 0
     try:
         with stopping.heard() as request:
             for index in range(progress.step, steps):
@@ -114,10 +115,11 @@ def run(
                     with spared("The sample sheet"):
                         trainer.sample(out, step)
                     watch.picture(out / f"samples-{step:06d}.png", step)
-                if team.leads and (step % save_every == 0 or last or stop):
+                due = step % save_every == 0 or last
+                if team.leads and (due or stop):
                     if place := checkpoints.broken(state := trainer.state()):
                         raise _broke(step, f"{place!r} in the networks or optimisers is not finite", kept)
-                    if score and not stop:
+                    if score and due:
                         _rate(progress, watch, step, score(step))
                     progress.step, progress.seconds = step, time.monotonic() - began
                     progress.sums = watch.sums
@@ -126,9 +128,12 @@ def run(
                             on_save(step, _record(progress))
                     kept = step if _save(out, progress, options, state) else kept
                 if stop:
-                    _end(team, stop, kept)
+                    team.largest(stop)  # the others wait until the first has saved
+                    break
     finally:
         watch.close()
+    if stop:
+        _end(team, stop, kept)
     if team.leads and kept < steps:
         raise VidgenError(
             f"{out} has no room for the end of the run: free some, and the same command goes on "
@@ -139,7 +144,9 @@ def run(
 
 
 def _end(team: Team, number: int, kept: int) -> NoReturn:
-    """Leave, as asked by a signal."""
+    """Leave, as asked by a signal; torchrun's own, once one has left, says nothing new."""
+    if team.size > 1:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if team.leads:
         checkpoints.tell(f"Asked to stop: the same command goes on from step {kept}.")
     raise SystemExit(128 + number)

@@ -42,7 +42,7 @@ def metrics_of(kind: str, reader: Reader | None, categories: bool) -> list[str]:
         "acd": kind != "shapes",
         "swap": reader is None or not reader.content,
         "fvd": reader is None or reader.extractor is None,
-        "mcs": reader is None or not (reader.sorts and categories),
+        "mcs": reader is None or not (reader.names_category and categories),
     }
     return [name for name in METRICS if not unknown.get(name)]
 

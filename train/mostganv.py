@@ -27,7 +27,7 @@ from train.augment import AdaptiveAugment, mirror
 from train.data.sources import Batch, Source
 from train.distributed import Team
 from train.ema import EMA
-from train.posterior import ContentPosterior, KnotPosterior, draw
+from train.posterior import ContentPosterior, KnotPosterior, draw, evaluating
 from train.sheets import write_sheet
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError, check_least
@@ -321,6 +321,11 @@ class MoStGANVTrainer:
                 self._latents(content.to(self.device), motion.to(self.device), made["times"], made["label"])
             )
         if o.redraw:
+            if n < 2:
+                raise VidgenError(
+                    "A part of one clip teaches nothing about content: choose parts of two clips or more "
+                    "(--batch, --accumulate, processes), or --redraw 0."
+                )
             content, motion, first = self._inferred(batch)
             picks = self._picks(n, judged).to(self.device)
             made["kl"] = {
@@ -456,11 +461,11 @@ class MoStGANVTrainer:
             batch = batch.to(self.device)
             label = batch.label if model.num_labels else None
             start = torch.zeros(4, device=self.device)
-            for network in (self.q_content, self.q_motion):
-                network.eval()
-            codes = self.q_content(batch.references)[0], self.q_motion(batch.video, start, batch.label)[0]
-            for network in (self.q_content, self.q_motion):
-                network.train()
+            with evaluating(self.q_content, self.q_motion):
+                codes = (
+                    self.q_content(batch.references)[0],
+                    self.q_motion(batch.video, start, batch.label)[0],
+                )
             again = model(*codes, times[:4], label)
             sheets.append(rearrange(torch.stack([batch.video, again], 1), "n two t c h w -> (n two) t c h w"))
         write_sheet(folder, index, rearrange(torch.cat(sheets), "n t c h w -> (n h) (t w) c"))

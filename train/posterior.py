@@ -7,7 +7,8 @@ data has them in *other* categories, so that nothing of the motion can hide in t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -142,31 +143,35 @@ class StandardMoments(nn.Module):
     """
 
     MOMENTUM = 0.02
-    FURTHEST = 3.0  # that a batch's statistics are taken to be off the running ones, in running deviations
+    FURTHEST = 3.0  # r_max and d_max: how far a batch may be off the running statistics
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.register_buffer("centre", torch.zeros(dim))
-        self.register_buffer("variance", torch.ones(dim))
-        self.register_buffer("batches", torch.zeros((), dtype=torch.long))
+        self.register_buffer("running_mean", torch.zeros(dim))
+        self.register_buffer("running_var", torch.ones(dim))
+        self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.long))
 
     def forward(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         mean, spread = outputs.float().chunk(2, -1)
         log_variance = LEAST_LOG_VARIANCE * torch.sigmoid(-0.5 * spread)  # half-way for 0
         if not self.training:
-            return (mean - self.centre) / (self.variance + EPSILON).sqrt(), log_variance
+            return (mean - self.running_mean) / (self.running_var + EPSILON).sqrt(), log_variance
         rows = mean.flatten(0, -2)
-        centre, variance = rows.mean(0), rows.var(0, unbiased=False)
-        deviation = (variance + EPSILON).sqrt()
+        centre, deviation = rows.mean(0), (rows.var(0, unbiased=False) + EPSILON).sqrt()
         with torch.no_grad():
-            share = max(self.MOMENTUM, 1 / (float(self.batches) + 1))
-            self.centre.lerp_(centre, share)
-            self.variance.lerp_(variance, share)
-            self.batches += 1
-            running = (self.variance + EPSILON).sqrt()
-            gain = (deviation / running).clamp(1 / self.FURTHEST, self.FURTHEST)
-            shift = ((centre - self.centre) / running).clamp(-self.FURTHEST, self.FURTHEST)
-        return (mean - centre) / deviation * gain + shift, log_variance
+            self._track(centre, deviation.square())
+            running = (self.running_var + EPSILON).sqrt()
+            r = (deviation / running).clamp(1 / self.FURTHEST, self.FURTHEST)
+            d = ((centre - self.running_mean) / running).clamp(-self.FURTHEST, self.FURTHEST)
+        return (mean - centre) / deviation * r + d, log_variance
+
+    def _track(self, centre: Tensor, variance: Tensor) -> None:
+        """Move the running statistics; the variance counts how far apart batches lie, too (West, 1979)."""
+        share = max(self.MOMENTUM, 1 / (float(self.num_batches_tracked) + 1))
+        off = centre - self.running_mean
+        self.running_mean += share * off
+        self.running_var.lerp_(variance + (1 - share) * off.square(), share)
+        self.num_batches_tracked += 1
 
 
 def _moments(outputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -174,7 +179,19 @@ def _moments(outputs: Tensor) -> tuple[Tensor, Tensor]:
     ignore it.
     """
     mean, log_variance = outputs.float().chunk(2, -1)
-    return mean, (log_variance - 4).clamp(-8, 4)
+    return mean, (log_variance - 4).clamp(LEAST_LOG_VARIANCE, 4)
+
+
+@contextmanager
+def evaluating(*networks: nn.Module) -> Iterator[None]:
+    """Put networks in eval mode for a while."""
+    for network in networks:
+        network.eval()
+    try:
+        yield
+    finally:
+        for network in networks:
+            network.train()
 
 
 def draw(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """Train the judges of generated clips on real ones: `python -m train.probes sprites --data PATH`.
 
-A judge names a clip's category (MCS) and reads its content and motion factors (swap error). It sees the
-training split only; its accuracy is of the test split's characters or people, stands in its file and goes
-into the cards. Shapes need no judge: their factors are measured in the picture. Five minutes on one core:
+A judge names a clip's category (MCS), where the data have any, and reads its content and motion factors
+(swap error). It sees the training split only; its accuracy is of the test split's characters or people,
+stands in its file and goes into the cards. Shapes need no judge: their factors are measured in the picture.
+Five minutes on one core:
 
     python -m train.probes sprites --data CLONE_OF_THE_LPC_SHEETS
     python -m train.probes actions --data actions.pack        (made as python -m train.prepare --help says)
@@ -63,6 +64,7 @@ class Task:
     tint: float = 0.03  # how far each channel's contrast may be off
     flip: bool = False
     shift: int = 2  # px that a clip may be moved by
+    tests: int | None = None  # test clips, where there are only so many
 
 
 def pieces(layers: dict[str, list[str]]) -> dict[str, str]:
@@ -193,7 +195,7 @@ def heads(path: str, cache: Path) -> Task:  # noqa: ARG001 (drawn anew: there is
         }
 
         def drawn(rng: np.random.Generator, n: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-            found = rng.integers(len(clips), size=n)
+            found = rng.choice(len(clips), n, replace=n > len(clips))
             targets = {name: value[found] for name, value in known.items()}
             still = {name: repeat(targets[name], "n d -> n t d", t=LENGTH) for name in HEAD_COLOURS}
             return frames[found], targets | still
@@ -207,7 +209,7 @@ def heads(path: str, cache: Path) -> Task:  # noqa: ARG001 (drawn anew: there is
         motion=tuple(HEAD_MOTION),
     )
     about = {"licence": "MIT", "held_out": f"{HEADS['test']} heads"}
-    return Task(config, draw("train"), draw("test"), about, tint=0.01)
+    return Task(config, draw("train"), draw("test"), about, tint=0.01, tests=HEADS["test"])
 
 
 TASKS: dict[str, Callable[[str, Path], Task]] = {"sprites": sprites, "actions": actions, "heads": heads}
@@ -259,7 +261,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train and write a judge; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m train.probes", description=__doc__.split("\n")[0])
     parser.add_argument("dataset", choices=TASKS)
-    parser.add_argument("--data", required=True, help="a clone of the LPC sheets, or a pack of train.prepare")
+    parser.add_argument(
+        "--data", required=True, help="an LPC clone, a pack of train.prepare, or avatars:random"
+    )
     parser.add_argument("--cache", type=Path, default=Path("runs/data"), help="for composed characters")
     parser.add_argument("--out", type=Path, help="default: weights/probes/DATASET.safetensors")
     parser.add_argument("--steps", type=int, default=1200)
@@ -281,10 +285,11 @@ def make(args: argparse.Namespace, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     judge = train(task, args.steps, args.batch, args.seed)
     halve(judge)  # what is tested is what is written
+    tests = min(args.test_clips, task.tests or args.test_clips)
     about = task.about | {
         "dataset": args.dataset,
-        "test": test(judge, task, args.test_clips, args.seed),
-        "test_clips": args.test_clips,
+        "test": test(judge, task, tests, args.seed),
+        "test_clips": tests,
         "steps": args.steps,
         "minutes": round((time.monotonic() - started) / 60, 1),
         "hardware": common.hardware(),
@@ -293,7 +298,7 @@ def make(args: argparse.Namespace, out: Path) -> None:
     write_judge(judge, about, out)
     write_whole(out.with_suffix(".md"), card(out).encode())
     lines = [f"{name:12} {value:.3f}" for name, value in about["test"].items()]
-    sys.stdout.write("\n".join([f"{out}, on {args.test_clips} test clips:", *lines, ""]))
+    sys.stdout.write("\n".join([f"{out}, on {tests} test clips:", *lines, ""]))
 
 
 def halve(judge: Judge) -> None:

@@ -7,8 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
 
 class Request:
     """Whether the run was asked to stop: the signal's number, or 0."""
@@ -19,27 +17,30 @@ class Request:
 
 @contextmanager
 def heard() -> Iterator[Request]:
-    """Note the first signal instead of ending at once; a second one ends the run as usual.
+    """Note signals instead of ending at once. After the first, a second Ctrl-C ends the run as usual, and
+    SIGTERM is left unheard: torchrun sends it to all that still save when the first of them has ended.
 
-    Python lets only the main thread listen: elsewhere, nothing is noted.
+    SIGINT stays ignored where it was, as in the background of a script. Python lets only the main thread
+    listen: elsewhere, nothing is noted.
     """
     request = Request()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    usual = {number: signal.getsignal(number) for number in SIGNALS}
-
-    def restore() -> None:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
+    usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    if usual[signal.SIGINT] in (signal.SIG_IGN, None):
+        del usual[signal.SIGINT]
 
     def note(number: int, _frame: object) -> None:
         request.signal = number
-        restore()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if signal.SIGINT in usual:
+            signal.signal(signal.SIGINT, usual[signal.SIGINT])
 
-    for number in SIGNALS:
+    for number in usual:
         signal.signal(number, note)
     try:
         yield request
     finally:
-        restore()
+        for number, handler in usual.items():
+            signal.signal(number, handler or signal.SIG_DFL)

@@ -1,7 +1,8 @@
 """Layers of the rendering path: the functions of the layers they are made from, in faster forms that need no
 gradient.
 
-A 4x4 transposed convolution of stride 2 is here one 2x2 convolution. Each output pixel reads two by two input
+A 4x4 transposed convolution of stride 2 is here one matrix product (`Col2Im`, for small maps) or one 2x2
+convolution (`Windows`). For the latter, each output pixel reads two by two input
 pixels, through one of four kernels by the parity of its row and column. The 2x2 convolution computes all four
 for every window, [n, (row parity, column parity, c), h + 1, w + 1]; the output pixel (y, x) is at window
 ((y + 1) // 2, (x + 1) // 2).
@@ -44,7 +45,8 @@ class FirstMap(nn.Module):
 
 
 class Modulate(nn.Module):
-    """A `Modulation`, or none, and a ReLU, in place: fresh memory for each map costs more than the sums.
+    """A `Modulation`, or none, and a ReLU, in place: fresh memory for each map costs more than the sums, and
+    no gradient passes.
 
     copies: of the channels, one after the other, that get the same gain and shift.
     """
@@ -86,10 +88,10 @@ class Col2Im(nn.Module):
         shape = {"n": n, "h": h, "w": w, "a": 2, "b": 2, "y": 2, "x": 2}
         # The taps (2 a + y, 2 b + x), for all (y, x), draw a block of 2x2 pixels.
         blocks = rearrange(rows, "(n h w) (a y b x c) -> a b n h y w x c", **shape)
-        drawn = self.bias.repeat(n, h + 1, 2, w + 1, 2, 1)
+        drawn = self.bias.float().repeat(n, h + 1, 2, w + 1, 2, 1)
         for a, b in itertools.product((0, 1), repeat=2):
             drawn[:, a : a + h, :, b : b + w] += blocks[a, b]
-        return rearrange(drawn, "n h y w x c -> n c (h y) (w x)")[:, :, 1:-1, 1:-1]
+        return rearrange(drawn.to(x.dtype), "n h y w x c -> n c (h y) (w x)")[:, :, 1:-1, 1:-1]
 
 
 class Windows(nn.Module):

@@ -98,7 +98,7 @@ def missing(request: Request, info: ModelInfo) -> dict[str, str]:
             found["acd"] = f"the judge of {kind} reads no content"
         if not (reader.content and reader.motion):
             found["swap"] = f"the judge of {kind} does not read both content and motion"
-        if not reader.sorts:
+        if not reader.names_category:
             found["mcs"] = f"the judge of {kind} names no category"
     if not info.categories:
         found["mcs"] = "the model has no categories"

@@ -35,10 +35,10 @@ class Extractor:
 
 @dataclass(frozen=True)
 class Reader:
-    """Read clips uint8 [n, t, h, w, c]: named factors, some content, some motion, one the category.
+    """Read clips uint8 [n, t, h, w, c]: named factors, some content, some motion, perhaps the category.
 
     look: describe the content of each frame by itself, [n, t, d], by what `looked` names; None where nothing
-    does. extractor: for FVD-c, None without a judge. sorts: whether it names a clip's category.
+    does. extractor: for FVD-c, None without a judge. names_category: as it says.
     """
 
     read: Callable[[np.ndarray], Factors]
@@ -50,7 +50,7 @@ class Reader:
     looked: str = "content"
     extractor: Extractor | None = None
     name: str = "the picture itself"
-    sorts: bool = True
+    names_category: bool = True
 
 
 def read_frames(judge: Judge, clip: np.ndarray) -> Factors:
@@ -107,7 +107,7 @@ def open_reader(kind: str, judge: Path | None = None) -> Reader:
         (lambda clips: frame_content(network, fitted(clips, config.size))) if config.content else None,
         extractor=Extractor(path.name, key, lambda clips: clip_features(network, fitted(clips, config.size))),
         name=f"{path.name} {key[:8]}",
-        sorts="category" in config.heads,
+        names_category="category" in config.heads,
     )
 
 
