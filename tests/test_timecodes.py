@@ -13,9 +13,10 @@ from vidgen.timecodes import AcyclicEncoding, DistanceFeatures, sample_times
 DISTANCE, LONGEST = 8, 1024.0
 
 
-def encoding(shortest: float = 4.0) -> tuple[AcyclicEncoding, torch.Tensor]:
+def encoding(shortest: float = 4.0, amplitudes: bool = False) -> tuple[AcyclicEncoding, torch.Tensor]:
     torch.manual_seed(0)
-    return AcyclicEncoding(6, 10, DISTANCE, shortest, LONGEST), torch.randn(2, 5, 6)
+    layer = AcyclicEncoding(6, 10, DISTANCE, shortest, LONGEST, amplitudes=amplitudes)
+    return layer, torch.randn(2, 5, 6)
 
 
 @torch.no_grad()
@@ -29,10 +30,14 @@ def reference(layer: AcyclicEncoding, codes: torch.Tensor, time: float) -> torch
     for trigonometric, row in [(math.sin, 0), (math.cos, 5)]:
         for index in range(5):
             period = 4.0 * (LONGEST / 4.0) ** (index / 4)
-            factor, phase = math.tanh(float(a[index] @ u)) + 1, float(b[index] @ u)
+            factor, phase, size = math.tanh(float(a[index] @ u)) + 1, float(b[index] @ u), 1.0
+            phase *= LONGEST / period
+            if layer.amplitudes:
+                x, y = float(b[index] @ u), float(b[index + 5] @ u)
+                size, phase = math.hypot(x, y), math.atan2(y, x)
 
             def wave(at: float, f: float = 2 * math.pi / period, p: float = factor) -> float:
-                return trigonometric(f * p * at + LONGEST / period * phase)  # noqa: B023 (called at once)
+                return size * trigonometric(f * p * at + phase)  # noqa: B023 (called at once)
 
             ends = wave(left * DISTANCE), wave((left + 1) * DISTANCE)
             pins = float(c[row + index] @ u), float(c[row + index] @ after)
@@ -41,8 +46,9 @@ def reference(layer: AcyclicEncoding, codes: torch.Tensor, time: float) -> torch
     return torch.tensor(found)
 
 
-def test_the_encoding_is_its_formula() -> None:
-    layer, codes = encoding()
+@pytest.mark.parametrize("amplitudes", [False, True])
+def test_the_encoding_is_its_formula(amplitudes: bool) -> None:
+    layer, codes = encoding(amplitudes=amplitudes)
     times = torch.tensor([[0.0, 3.25, 8.0, 31.5], [30.0, 1.0, 17.75, 0.5]])
     found = layer(codes, times, torch.zeros(2, dtype=torch.long))
     for clip in range(2):
@@ -66,9 +72,10 @@ def test_relative_time_moves_alike_wherever_the_codes_stand() -> None:
     torch.testing.assert_close(relative, layer(codes, start, first), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("amplitudes", [False, True])
 @pytest.mark.parametrize("relative", [False, True])
-def test_the_encoding_is_continuous_and_pinned_at_the_codes(relative: bool) -> None:
-    layer, codes = encoding()
+def test_the_encoding_is_continuous_and_pinned_at_the_codes(relative: bool, amplitudes: bool) -> None:
+    layer, codes = encoding(amplitudes=amplitudes)
     layer.relative = relative
     first = torch.zeros(2, dtype=torch.long)
     at = layer(codes, torch.tensor([[8.0, 16.0, 24.0]] * 2), first)

@@ -66,6 +66,7 @@ class Options:
     longest_period: float = 1024.0
     shortest_period: float = 16.0
     relative_time: bool = False
+    amplitudes: bool = False
     # discriminator
     frames: int = 3
     longest: int = 32  # from the first of these frames to the last, at most
@@ -178,6 +179,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "longest_period": 32.0,
         "shortest_period": 4.0,
         "relative_time": True,
+        "amplitudes": True,
         "longest": 8,
         "d_base_width": 16,
         "d_max_width": 128,

@@ -69,6 +69,11 @@ class AcyclicEncoding(nn.Module):
     relative: e_l counts t from its own code. Then the same codes give the same movement at any time of a
     clip, and a clip of any length moves as the training clips do; it still never repeats, as no two codes are
     the same. In the paper, the waves start elsewhere at every code.
+
+    amplitudes: the code chooses each wave's amplitude with its phase, by one linear map to a point (x, y) in
+    the plane: e_l(t) = [x sin(f p t) + y cos(f p t), x cos(f p t) - y sin(f p t)], (x, y) = B u_l. A Gaussian
+    code then has all phases alike often, and a network that infers codes from clips need not know at which
+    angle to begin again; in the paper's form, where s multiplies them, phases of fast waves are chance.
     """
 
     def __init__(
@@ -79,13 +84,14 @@ class AcyclicEncoding(nn.Module):
         shortest: float,
         longest: float,
         relative: bool = False,
+        amplitudes: bool = False,
     ) -> None:
         super().__init__()
         assert code_dim % 2 == 0, code_dim
-        count = code_dim // 2
+        count, self.amplitudes = code_dim // 2, amplitudes
         self.distance, self.shortest, self.longest, self.relative = distance, shortest, longest, relative
         self.factors = EqualLinear(dim, count, bias=False)  # A
-        self.phases = EqualLinear(dim, count, bias=False)  # B
+        self.phases = EqualLinear(dim, code_dim if amplitudes else count, bias=False)  # B
         self.pins = EqualLinear(dim, code_dim, bias=False)  # C
 
     def forward(self, codes: Tensor, times: Tensor, first: Tensor) -> Tensor:
@@ -97,12 +103,16 @@ class AcyclicEncoding(nn.Module):
         index = left.long() - rearrange(first, "n -> n 1")
         factor, phase = (
             rows(part(codes), index) for part in (self.factors, self.phases)
-        )  # n t count; those of the code l
-        period = log_spaced(self.shortest, self.longest, phase)  # highest frequency first
-        speed, phase = 2 * math.pi / period * (factor.tanh() + 1), self.longest / period * phase
+        )  # n t count, or twice as much; those of the code l
+        period = log_spaced(self.shortest, self.longest, factor)  # highest frequency first
+        speed = 2 * math.pi / period * (factor.tanh() + 1)
 
         def wave(at: Tensor) -> Tensor:
-            angle = speed * rearrange(at, "n t -> n t 1") + phase
+            angle = speed * rearrange(at, "n t -> n t 1")
+            if self.amplitudes:
+                x, y = phase.chunk(2, -1)
+                return torch.cat([x * angle.sin() + y * angle.cos(), x * angle.cos() - y * angle.sin()], -1)
+            angle = angle + self.longest / period * phase
             return torch.cat([angle.sin(), angle.cos()], -1)
 
         pins = self.pins(codes)

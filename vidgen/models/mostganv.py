@@ -39,7 +39,8 @@ class MoStGANVConfig:
     size, up to max_width.
     content_dim: z. style_dim: w. motion_dim: the noise codes, of which there is one every `motion_distance`
     frames. motion_kernel: of the two convolutions along them. code_dim: v(t), even; its periods go from
-    shortest_period (0: motion_distance) to longest_period frames; relative_time: of `AcyclicEncoding`.
+    shortest_period (0: motion_distance) to longest_period frames; relative_time, amplitudes: of
+    `AcyclicEncoding`.
     motion_styles: their number, K; 0 is StyleGAN-V. motion_style_dim, motion_hidden: dimensions of a motion
     style and of the layer before. style_rank: of the patterns of weights. order: whether filters attend to
     the patterns after the content style ("content", the paper) or before ("motion"). attention_from,
@@ -59,6 +60,7 @@ class MoStGANVConfig:
     shortest_period: float = 0.0
     longest_period: float = 1024.0
     relative_time: bool = False
+    amplitudes: bool = False
     motion_styles: int = 8
     motion_style_dim: int = 128
     motion_hidden: int = 512
@@ -263,6 +265,7 @@ class MoStGANV(nn.Module):
             config.num_labels,
             config.label_dim,
             config.relative_time,
+            config.amplitudes,
             config.lr_multiplier,
         )
         self.image = Synthesis(config)

@@ -34,6 +34,7 @@ class MotionEncoder(nn.Module):
         num_labels: int,
         label_dim: int,
         relative: bool = False,
+        amplitudes: bool = False,
         rate: float = 0.01,
     ) -> None:
         super().__init__()
@@ -42,7 +43,9 @@ class MotionEncoder(nn.Module):
         inputs = noise_dim + (label_dim if num_labels else 0)
         self.first = EqualConv(inputs, noise_dim, kernel, dims=1, rate=rate)
         self.second = EqualConv(noise_dim, noise_dim, kernel, dims=1, rate=rate)
-        self.encoding = AcyclicEncoding(noise_dim, code_dim, distance, shortest, longest, relative)
+        self.encoding = AcyclicEncoding(
+            noise_dim, code_dim, distance, shortest, longest, relative, amplitudes
+        )
 
     def knots(self, last_time: float) -> int:
         """Count the noise codes that times up to `last_time` touch."""
