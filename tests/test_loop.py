@@ -146,6 +146,15 @@ class Signalled(Calm):
         return super().step(index)
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C be heard, as in a terminal: in the background of a script it is ignored."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_asked_to_stop_saves_first(
     tmp_path: Path, number: int, capsys: pytest.CaptureFixture[str]
@@ -178,6 +187,7 @@ def test_ctrl_c_stays_ignored_in_the_background(tmp_path: Path) -> None:
     assert saved(tmp_path)["step"] == 6
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, Signalled(3, signal.SIGINT, signal.SIGINT))
