@@ -97,9 +97,16 @@ def test_the_distance_counts_empty_frames() -> None:
     clips = np.zeros((2, 4, 64, 64, 3), np.uint8)
     clips[0, :, 20:30, 20:30, 0] = 200
     clips[1, :2, 20:30, 20:30, 1] = [[[100]]]
-    distance, empty = baselines.content_distance(iter([clips]))
-    assert empty == 0.25
+    distance, without = baselines.content_distance(iter([clips]))
+    assert without == 0.25
     assert distance == pytest.approx((0 + 100 * 4 / 6) / 2)  # four of six pairs differ, in the second clip
+
+
+def test_frames_of_noise_show_no_shape() -> None:
+    noise = np.random.default_rng(0).integers(200, size=(2, 3, 64, 64, 3), dtype=np.uint8)
+    assert baselines.content_distance(iter([noise]))[1] == 1
+    real = next(baselines.real_clips(np.random.default_rng(0)))
+    assert baselines.content_distance(iter([real]))[1] == 0
 
 
 @pytest.mark.parametrize(

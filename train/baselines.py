@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from einops import rearrange, reduce
+from einops import rearrange
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -35,13 +35,15 @@ from vidgen.errors import VidgenError, check_least
 from vidgen.evaluation.generators import SEEDS, made
 from vidgen.evaluation.real import open_real
 from vidgen.metrics.scores import average_content_distance
-from vidgen.metrics.shapes import shape_colours
+from vidgen.metrics.shapes import shape_colours, shape_fill, shape_masks
 from vidgen.recipe import Recipe
 from vidgen.session import Session
 
 MODELS = ("vgan", "tgan")
 MEASURED = 256  # clips of each repetition
 PART = 32  # of them drawn together
+LEAST_FILL = 0.6  # of the rectangle around it that a shape fills: a disc 79%
+LARGEST = 0.3  # of the frame that a shape covers
 
 
 @dataclass(frozen=True)
@@ -229,15 +231,18 @@ def real_clips(rng: np.random.Generator) -> Iterator[np.ndarray]:
 
 
 def content_distance(parts: Iterator[np.ndarray]) -> tuple[float, float]:
-    """Measure ACD, and the share of frames that show no shape, which look all alike and hide a failure."""
-    colours = np.concatenate([shape_colours(clips) for clips in parts])
-    empty = reduce((colours == 0).all(-1).astype(float), "n t -> ", "mean")
-    return average_content_distance(colours), float(empty)
+    """Measure ACD, and the share of frames that show no shape: black ones look all alike, and so do those
+    full of noise.
+    """
+    read = [(shape_colours(clips), shape_fill(clips), shape_masks(clips).mean((-2, -1))) for clips in parts]
+    colours, fill, area = (np.concatenate(part) for part in zip(*read, strict=True))
+    shown = (fill >= LEAST_FILL) & (area <= LARGEST)
+    return average_content_distance(colours), float((~shown).mean())
 
 
 def table(paths: Sequence[Path]) -> str:
     """Write the table of real clips, runs and weights files, each measured from three seeds."""
-    rows = ["| clips of | ACD (colour) | empty frames |", "|---|---|---|"]
+    rows = ["| clips of | ACD (colour) | frames without a shape |", "|---|---|---|"]
     for path in (None, *paths):
         found = []
         for seed in range(SEEDS):

@@ -194,8 +194,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "redraw": 40.0,
         "features": 4.0,
         "kl": 0.01,
-        "kl_start": 600,
-        "kl_full": 2000,
+        "kl_start": 5000,  # from 600 on, it left sprites' motion as wide as the prior: it told nothing
+        "kl_full": 10_000,
         "warm_up": 5000,
         "lr_warm": 0.01,
     },
