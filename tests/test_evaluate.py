@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from train import cards, evaluate, probes
+from train import cards, evaluate, mostganv, probes
 from train.data.avatars import AvatarClips, scaled
 from train.mocogan import PRESETS, parse
 from train.prepare import _parser
@@ -161,6 +161,16 @@ class TestProbes:
         told = capsys.readouterr().err.splitlines()
         assert len(told) == 3
         assert "--steps is 1" in told[2]
+
+
+def test_a_command_names_options_that_the_preset_took_up_later() -> None:
+    """A card of before them was trained without."""
+    defaults, presets = mostganv.Options(), {"small": {"amplitudes": True, "batch": 8}}
+    card = {"preset": "small", "options": {"batch": 8}}
+    assert cards.changed_options(card, defaults, presets) == " --amplitudes False"
+    card["options"]["amplitudes"] = True
+    assert cards.changed_options(card, defaults, presets) == ""
+    assert cards.changed_options({"preset": "small"}, defaults, presets) == "", "nothing is known"
 
 
 class TestEvaluate:

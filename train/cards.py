@@ -106,7 +106,8 @@ DATA = {
         "background of each clip at random; they turn, look about, blink, speak and change their "
         "expression. 378 clips of 40 frames to train on, each another face; 42 other faces are held out.",
         "Cartoon heads that our own generator draws, and nobody who lives: it can show no real person. "
-        "Faces are soft, eyes and mouths most of all, and move less than those of the data; a rare "
+        "Faces are soft, on dark ones the eyes run together into a bar; heads turn, but less than those of "
+        "the data, and neither mouths nor eyes move with the motion code; a rare "
         "combination of features may smear.",
     ),
 }
@@ -228,9 +229,14 @@ def _train_command(card: dict[str, Any]) -> str:
 
 
 def changed_options(card: dict[str, Any], defaults: Any, presets: Mapping[str, Any]) -> str:
-    """Word the options that differ from the card's preset, as on a command line."""
+    """Word the options that differ from the card's preset, as on a command line.
+
+    An option that the card does not know came later: then its default was all there was, whatever the preset
+    takes by now.
+    """
     usual = {**asdict(defaults), **presets.get(card["preset"], {})}
-    own = {name: value for name, value in card.get("options", {}).items() if usual.get(name) != value}
+    taken = {**asdict(defaults), **card["options"]} if "options" in card else usual
+    own = {name: value for name, value in taken.items() if usual.get(name) != value}
     return "".join(f" --{name.replace('_', '-')} {value}" for name, value in own.items())
 
 

@@ -7,7 +7,7 @@ data has them in *other* categories, so that nothing of the motion can hide in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -47,9 +47,7 @@ class ContentPosterior(nn.Module):
             size //= 2
         self.body = nn.Sequential(*(_down(a, b) for a, b in zip(widths, widths[1:], strict=False)))
         self.head = nn.Linear(widths[-1] * 16 + (sum(widths[1:]) if pooled else 0), 2 * content_dim)
-        self.moments: Callable[[Tensor], tuple[Tensor, Tensor]] = _moments
-        if standard:
-            self.moments = StandardMoments(content_dim)
+        self.moments = StandardMoments(content_dim) if standard else _moments
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         x, n, strongest = rearrange(frames, "n f c h w -> (n f) c h w"), len(frames), []

@@ -38,7 +38,7 @@ class Reader:
     """Read clips uint8 [n, t, h, w, c]: named factors, some content, some motion, perhaps the category.
 
     look: describe the content of each frame by itself, [n, t, d], by what `looked` names; None where nothing
-    does. extractor: for FVD-c, None without a judge. names_category: as it says.
+    does. extractor: for FVD-c, None without a judge. names_category: whether `read` gives "category".
     """
 
     read: Callable[[np.ndarray], Factors]
