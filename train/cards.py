@@ -107,8 +107,8 @@ DATA = {
         "expression. 378 clips of 40 frames to train on, each another face; 42 other faces are held out.",
         "Cartoon heads that our own generator draws, and nobody who lives: it can show no real person. "
         "Faces are soft, on dark ones the eyes run together into a bar; heads turn, but less than those of "
-        "the data, and neither mouths nor eyes move with the motion code; a rare "
-        "combination of features may smear.",
+        "the data, and neither mouths nor eyes move with the motion code; a rare combination of features may "
+        "smear.",
     ),
 }
 

@@ -94,9 +94,7 @@ class Options:
     redraw: float = 0.0  # weight of the error of redrawn real clips
     features: float = 0.0  # weight of the discriminator's feature distance between real and redrawn frames
     redraw_frames: int = 4
-    judge_redrawn: bool = (
-        False  # the discriminator sees redrawn clips, too (VAE-GAN), of `frames` frames each
-    )
+    judge_redrawn: bool = False  # the discriminator sees redrawn clips, too
     references: int = 3  # frames from which the content is inferred
     redraw_reach: int = 0  # frames into a clip at which a real clip is redrawn, at most
     lr_q: float = 1e-3

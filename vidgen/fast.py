@@ -2,10 +2,9 @@
 gradient.
 
 A 4x4 transposed convolution of stride 2 is here one matrix product (`Col2Im`, for small maps) or one 2x2
-convolution (`Windows`). For the latter, each output pixel reads two by two input
-pixels, through one of four kernels by the parity of its row and column. The 2x2 convolution computes all four
-for every window, [n, (row parity, column parity, c), h + 1, w + 1]; the output pixel (y, x) is at window
-((y + 1) // 2, (x + 1) // 2).
+convolution (`Windows`). For the latter, each output pixel reads two by two input pixels, through one of four
+kernels by the parity of its row and column. The 2x2 convolution computes all four for every window, [n, (row
+parity, column parity, c), h + 1, w + 1]; the output pixel (y, x) is at window ((y + 1) // 2, (x + 1) // 2).
 """
 
 from __future__ import annotations
