@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from einops import rearrange
 from PIL import Image
 from safetensors.torch import save_file
 
 from train import mocogan, report, scoring
 from train.data.sources import ShapeSource
 from vidgen.errors import VidgenError
+from vidgen.evaluation.readers import fitted
 from vidgen.metrics.features import FORMAT, Judge, JudgeConfig
 
 LINE = (
@@ -128,10 +130,13 @@ def test_the_score_of_real_clips_is_the_lowest(tmp_path: Path) -> None:
     assert scores[0] < scores[1] < scores[2]
 
 
-def judge_file(folder: Path) -> Path:
+def judge_file(folder: Path, size: int = 32) -> Path:
     """Write a judge that has seen nothing: its features still tell noise from shapes."""
     torch.manual_seed(0)
-    config, path = {"size": 32, "width": 8, "dims": 8, "heads": {"category": 2}}, folder / "judge.safetensors"
+    config, path = (
+        {"size": size, "width": 8, "dims": 8, "heads": {"category": 2}},
+        folder / f"judge{size}.safetensors",
+    )
     metadata = {"format": FORMAT, "config": json.dumps(config), "about": "{}"}
     save_file(Judge(JudgeConfig(**config)).state_dict(), path, metadata)
     return path
@@ -143,8 +148,20 @@ def test_the_best_weights_are_kept_by_a_judge(tmp_path: Path, capsys: pytest.Cap
     assert mocogan.main(line) == 0
     assert (tmp_path / "run" / "best.safetensors").is_file()
     assert "best score" in (tmp_path / "run" / "report.html").read_text()
-    assert mocogan.main([*line, "--size", "64"]) == 2
-    assert "judges clips of 32 px; these are of 64 px" in capsys.readouterr().err
+    again = [*line, "--out", str(tmp_path / "large"), "--size", "64"]
+    assert mocogan.main(again) == 0  # averaged down to the judge's size
+    assert (tmp_path / "large" / "best.safetensors").is_file()
+    other = judge_file(tmp_path, 48)
+    assert mocogan.main([*line, "--out", str(tmp_path / "odd"), "--judge", str(other)]) == 2
+    assert "judges clips of 48 px; these are of 32 px" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("before", "after"), [(8, 16), (16, 8), (16, 16)])
+def test_clips_are_fitted_as_for_a_card(before: int, after: int) -> None:
+    clips = np.random.default_rng(0).integers(0, 256, (2, 3, before, before, 3), np.uint8)
+    video = rearrange(torch.from_numpy(clips).float() / 127.5 - 1, "n t h w c -> n t c h w")
+    found = rearrange(scoring.fitted(video, after).add(1).mul(127.5), "n t c h w -> n t h w c")
+    assert np.abs(found.numpy() - fitted(clips, after)).max() <= 0.5 + 1e-3  # bytes are rounded
 
 
 def test_no_judge_no_score() -> None:

@@ -140,11 +140,12 @@ def test_redrawn_clips_are_judged(source: ShapeSource) -> None:
 
 def test_knots_stand_where_the_clip_begins(source: ShapeSource) -> None:
     t = trainer(source, redraw_reach=8)
-    knots = torch.randn(3, t.knots, 4)
+    count = t.g.motion_length(9 - 1)
+    knots = torch.randn(3, count, 4)
     placed = t._placed(knots, torch.tensor([0, 1, 2]))
     assert placed.shape == (3, t.g.motion_length(9 - 1 + 8), 4)
     for index in range(3):
-        assert torch.equal(placed[index, index : index + t.knots], knots[index])
+        assert torch.equal(placed[index, index : index + count], knots[index])
     times = 8 + torch.arange(9.0)[None]
     moved = placed.clone()
     moved[2, :2] = 1.0  # before the first that the clip touches
@@ -258,7 +259,7 @@ def test_mirroring_picks_clips() -> None:
 
 
 def test_knot_posterior_hears_the_start() -> None:
-    posterior = KnotPosterior(16, 3, torch.tensor([-2, 0, 2, 4, 30]), 4, 2, torch.tensor([8.0, 16.0]))
+    posterior = KnotPosterior(16, 3, 9, 5, 4, 2, torch.tensor([8.0, 16.0]))
     clip, label = torch.rand(2, 9, 3, 16, 16), torch.tensor([0, 1])
     mean, log_variance = posterior(clip, torch.zeros(2), label)
     assert mean.shape == log_variance.shape == (2, 5, 4)

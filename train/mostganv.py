@@ -236,12 +236,11 @@ class MoStGANVTrainer:
         }
         making = [{"params": list(self.g.parameters()), "betas": (o.beta1, o.beta2)}]
         if o.redraw:
-            self.knots = self.g.motion_length(o.length - 1)
             self.q_content = ContentPosterior(o.size, 3, o.content_dim, standard=True).to(self.device)
             clocks = 2.0 * o.motion_distance * 2.0 ** torch.arange(4)  # the redrawn clips begin at codes
-            before = o.motion_kernel - 1  # knots that the two convolutions reach back
-            at = o.motion_distance * (torch.arange(self.knots) - before)
-            self.q_motion = KnotPosterior(o.size, 3, at, o.motion_dim, labels, clocks).to(self.device)
+            self.q_motion = KnotPosterior(
+                o.size, 3, o.length, self.g.motion_length(o.length - 1), o.motion_dim, labels, clocks
+            ).to(self.device)
             self.parts |= {"q_content": self.q_content, "q_motion": self.q_motion}
             inferring = [*self.q_content.parameters(), *self.q_motion.parameters()]
             making.append({"params": inferring, "betas": (0.9, 0.99)})

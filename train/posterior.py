@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, reduce, repeat
+from einops import rearrange, reduce
 from torch import Tensor, nn
 
 LEAST_LOG_VARIANCE = -8.0
@@ -59,76 +59,91 @@ class ContentPosterior(nn.Module):
         return self.moments(self.head(features))
 
 
-class ClipReader(nn.Module):
-    """Read clips both ways in time: clip [n, t, c, h, w], label [n] -> what was seen in each frame [n, t,
-    128], and with what comes before and after it [n, t, 256].
-    """
+class FrameReader(nn.Module):
+    """Say what is seen in each frame alone: clip [n, t, c, h, w] -> [n, t, 128]."""
 
-    def __init__(self, size: int, channels: int, num_labels: int, width: int = 32) -> None:
+    def __init__(self, size: int, channels: int, width: int = 32) -> None:
         super().__init__()
-        self.num_labels, self.side = num_labels, min(size, 32)
+        self.side = min(size, 32)
         widths = [channels, width, 2 * width, 4 * width]
         self.body = nn.Sequential(*(_down(a, b) for a, b in zip(widths, widths[1:], strict=False)))
         self.squeeze = nn.Sequential(nn.Linear(widths[-1] * (self.side // 8) ** 2, 128), nn.LeakyReLU(0.2))
-        self.gru = nn.GRU(128 + num_labels, 128, batch_first=True, bidirectional=True)
 
-    def read(self, clip: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Give what was seen, and the same in its context."""
+    def forward(self, clip: Tensor) -> Tensor:
         small = F.adaptive_avg_pool2d(rearrange(clip, "n t c h w -> (n t) c h w"), self.side)
-        seen = rearrange(self.squeeze(self.body(small).flatten(1)), "(n t) d -> n t d", n=len(clip)).float()
-        features = seen
-        if self.num_labels:
-            assert label is not None
-            which = F.one_hot(label, self.num_labels).float()
-            features = torch.cat([seen, which[:, None].expand(-1, seen.shape[1], -1)], -1)
-        return seen, self.gru(features)[0]
+        return rearrange(self.squeeze(self.body(small).flatten(1)), "(n t) d -> n t d", n=len(clip)).float()
 
 
-class MotionPosterior(ClipReader):
+class MotionPosterior(FrameReader):
     """q(h_0, eps | clip, category) of MoCoGAN: mean and log variance, [n, t + 1, d_E] each."""
 
     def __init__(self, size: int, channels: int, motion_dim: int, num_labels: int, width: int = 32) -> None:
-        super().__init__(size, channels, num_labels, width)
+        super().__init__(size, channels, width)
+        self.num_labels = num_labels
+        self.gru = nn.GRU(128 + num_labels, 128, batch_first=True, bidirectional=True)
         self.start = nn.Linear(256, 2 * motion_dim)
         self.steps = nn.Linear(256 + 128, 2 * motion_dim)
 
     def forward(self, clip: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
-        seen, hidden = self.read(clip, label)
+        seen = super().forward(clip)
+        hidden, _ = self.gru(_with_label(seen, label, self.num_labels))
         rows = torch.cat(
             [self.start(hidden.mean(1, keepdim=True)), self.steps(torch.cat([hidden, seen], -1))], 1
         )
         return _moments(rows)
 
 
-class KnotPosterior(ClipReader):
+class KnotPosterior(FrameReader):
     """q(u | clip, category) of MoStGAN-V: mean and log variance of all knots that a clip touches, [n, l, d]
     each.
 
-    frames: the frame in whose neighbourhood each knot is at work, [l]; outside the clip, its first or last
-    serves. clocks: periods, in frames, of the waves that tell at what time the clip begins: the positional
-    encoding depends on the time itself, so the same movement needs other knots at another time.
+    Knots choose waves, and to find a wave's amplitude is to weigh all frames by it: so what changes in the
+    clip is read as a whole, frame by frame through weights of its own. A recurrent network would have to
+    learn to swing at each wave's period first.
+
+    length: frames of a clip. clocks: periods, in frames, of the waves that tell at what time the clip begins:
+    the positional encoding may depend on the time itself, so that the same movement needs other knots at
+    another time.
     """
 
+    CHANGES = 24  # features of each frame
+
     def __init__(
-        self, size: int, channels: int, frames: Tensor, motion_dim: int, num_labels: int, clocks: Tensor
+        self,
+        size: int,
+        channels: int,
+        length: int,
+        knots: int,
+        motion_dim: int,
+        num_labels: int,
+        clocks: Tensor,
     ) -> None:
-        super().__init__(size, channels, num_labels)
-        self.register_buffer("frames", frames.long().clamp(min=0))
+        super().__init__(size, channels)
+        self.num_labels = num_labels
         self.register_buffer("clocks", 2 * torch.pi / clocks)
-        self.place = nn.Parameter(torch.zeros(len(frames), 256))  # tells the knots at one frame apart
-        self.first = nn.Linear(128 + 2 * 256 + 2 * len(clocks), 256)
+        self.changes = nn.Linear(128, self.CHANGES)
+        self.first = nn.Linear(self.CHANGES * length + 128 + 2 * len(clocks) + num_labels, 256)
+        self.place = nn.Parameter(torch.randn(knots, 256))  # tells the knots apart
         self.second = nn.Linear(256, 2 * motion_dim)
         self.moments = StandardMoments(motion_dim)
-        nn.init.normal_(self.place)
 
     def forward(self, clip: Tensor, start: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
         """Infer: clip [n, t, c, h, w], start [n], the time of its first frame, label [n]."""
-        seen, hidden = self.read(clip, label)
-        turned = start[:, None] * self.clocks
-        whole = torch.cat([hidden.mean(1), turned.sin(), turned.cos()], 1)
-        at = self.frames.clamp(max=clip.shape[1] - 1)
-        found = torch.cat([seen[:, at], hidden[:, at], repeat(whole, "n d -> n l d", l=len(at))], -1)
-        return self.moments(self.second(F.leaky_relu(self.first(found) + self.place, 0.2)))
+        seen = super().forward(clip)
+        mean, turned = seen.mean(1, keepdim=True), start[:, None] * self.clocks
+        whole = torch.cat([self.changes(seen - mean).flatten(1), mean[:, 0], turned.sin(), turned.cos()], 1)
+        hidden = self.first(_with_label(whole, label, self.num_labels))
+        return self.moments(self.second(F.leaky_relu(hidden[:, None] + self.place, 0.2)))
+
+
+def _with_label(features: Tensor, label: Tensor | None, num_labels: int) -> Tensor:
+    """Join the one-hot category, if there are any, to features [n, ..., d]."""
+    if not num_labels:
+        return features
+    assert label is not None
+    which = F.one_hot(label, num_labels).to(features.dtype)
+    shape = (len(label), *[1] * (features.ndim - 2), num_labels)
+    return torch.cat([features, which.view(shape).expand(*features.shape[:-1], num_labels)], -1)
 
 
 class StandardMoments(nn.Module):

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from einops import repeat
+import torch.nn.functional as F
+from einops import rearrange, repeat
 from torch import Tensor
 
 from vidgen.errors import VidgenError
@@ -35,7 +36,7 @@ def open_score(path: Path | None, trainer: Any, clips: int = 256) -> Callable[[i
         return None
     judge, _ = load_judge(path)
     size, length = trainer.o.size, trainer.o.length
-    if judge.config.size != size:
+    if max(judge.config.size, size) % min(judge.config.size, size):
         raise VidgenError(f"{path} judges clips of {judge.config.size} px; these are of {size} px.")
     judge = judge.to(trainer.device)
     draws = np.random.default_rng([7, 8])
@@ -60,4 +61,11 @@ def _rendered(model: Any, length: int, clips: int, device: torch.device) -> Iter
 
 @torch.no_grad()
 def _features(judge: Any, videos: Iterator[Tensor]) -> np.ndarray:
-    return torch.cat([judge.features(video.float().clamp(-1, 1)) for video in videos]).cpu().numpy()
+    size = judge.config.size
+    return torch.cat([judge.features(fitted(video.float(), size)) for video in videos]).cpu().numpy()
+
+
+def fitted(video: Tensor, size: int) -> Tensor:
+    """Bring clips [n, t, c, h, w] to a judge's size: averaged down or repeated up."""
+    frames = rearrange(video.clamp(-1, 1), "n t c h w -> (n t) c h w")
+    return rearrange(F.interpolate(frames, size=size, mode="area"), "(n t) c h w -> n t c h w", n=len(video))
