@@ -22,7 +22,7 @@ from typing import Any, NoReturn, Protocol
 
 import torch
 
-from train import checkpoints, stopping
+from train import allocator, checkpoints, stopping
 from train.checkpoints import spared
 from train.distributed import Team, part_seed
 from train.watching import Watch
@@ -91,6 +91,7 @@ def run(
     number, and keeps the checkpoint before it. SIGTERM or SIGINT, to any process, ends the run after a step
     and a checkpoint: it exits with 128 and the signal's number.
     """
+    allocator.keep_freed()
     team = team or Team()
     out.mkdir(parents=True, exist_ok=True)
     progress = _resume(trainer, out, steps, options, revise, team)
