@@ -259,11 +259,33 @@ def test_mirroring_picks_clips() -> None:
 
 
 def test_knot_posterior_hears_the_start() -> None:
-    posterior = KnotPosterior(16, 3, 9, 5, 4, 2, torch.tensor([8.0, 16.0]))
-    clip, label = torch.rand(2, 9, 3, 16, 16), torch.tensor([0, 1])
-    mean, log_variance = posterior(clip, torch.zeros(2), label)
+    posterior = KnotPosterior(9, 5, 4, 2, torch.tensor([8.0, 16.0]))
+    seen, label = torch.randn(2, 9, 128), torch.tensor([0, 1])
+    mean, log_variance = posterior(seen, torch.zeros(2), label)
     assert mean.shape == log_variance.shape == (2, 5, 4)
-    assert not torch.equal(mean, posterior(clip, torch.full((2,), 3.0), label)[0])
+    assert not torch.equal(mean, posterior(seen, torch.full((2,), 3.0), label)[0])
+
+
+def test_frames_are_drawn_from_their_own_codes_first(source: ShapeSource) -> None:
+    t = trainer(source, poses=3, poses_match=1.0, poses_start=2, poses_end=4, warm_up=9)
+    assert [round("match" in t.step(index), 2) for index in range(6)] == [1, 1, 1, 1, 0, 0]
+    batch = source.batch(np.random.default_rng(0), 3, 9, 3)
+    point, seen = torch.zeros(3, 9, 16), t.q_frames(batch.video)
+    for share in (0.0, 1.0):
+        made: dict = {"kl": {}}
+        taught = t._taught(point, seen, batch.label, share, made)
+        assert torch.equal(taught[..., :8], point[..., :8]), "the style stays"
+        assert taught[..., 8:].any() == bool(share)
+        assert made["match"].item() == pytest.approx(1, rel=0.01), "codes of variance 1, against zeros"
+    codes, (mean, _) = t.q_poses(seen, batch.label)
+    assert codes.shape == (3, 9, 8)
+    assert mean.shape == (3, 9, 3)
+
+
+def test_knots_follow_the_codes_of_the_frames(source: ShapeSource) -> None:
+    t = trainer(source, poses=3, poses_match=10.0, poses_start=200, poses_end=400, warm_up=400, lr_warm=0.01)
+    losses = [t.step(index)["match"] for index in range(60)]
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -27,7 +27,14 @@ from train.augment import AdaptiveAugment, mirror
 from train.data.sources import Batch, Source
 from train.distributed import Team
 from train.ema import EMA
-from train.posterior import ContentPosterior, KnotPosterior, draw, evaluating
+from train.posterior import (
+    ContentPosterior,
+    FrameReader,
+    KnotPosterior,
+    PosePosterior,
+    draw,
+    evaluating,
+)
 from train.sheets import write_sheet
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError, check_least
@@ -98,6 +105,10 @@ class Options:
     references: int = 3  # frames from which the content is inferred
     redraw_reach: int = 0  # frames into a clip at which a real clip is redrawn, at most
     lr_q: float = 1e-3
+    poses: int = 0  # values from which motion codes are inferred frame by frame, to begin with
+    poses_match: float = 0.0  # weight of their distance from the motion codes of the knots
+    poses_start: int = 1000  # steps in which frames are drawn from them alone
+    poses_end: int = 4000  # step from which they are drawn from the knots alone
     kl: float = 0.0  # weight of the inferred codes' distance from N(0, I), in nats
     kl_start: int = 300  # steps without it for the motion, which it would silence
     kl_full: int = 1000
@@ -134,6 +145,8 @@ class Options:
             "kl",
             "style_start",
             "features",
+            "poses",
+            "poses_match",
             "r1",
             "diversity",
             "augment",
@@ -238,12 +251,16 @@ class MoStGANVTrainer:
         if o.redraw:
             self.q_content = ContentPosterior(o.size, 3, o.content_dim, standard=True).to(self.device)
             clocks = 2.0 * o.motion_distance * 2.0 ** torch.arange(4)  # the redrawn clips begin at codes
-            self.q_motion = KnotPosterior(
-                o.size, 3, o.length, self.g.motion_length(o.length - 1), o.motion_dim, labels, clocks
-            ).to(self.device)
-            self.parts |= {"q_content": self.q_content, "q_motion": self.q_motion}
-            inferring = [*self.q_content.parameters(), *self.q_motion.parameters()]
-            making.append({"params": inferring, "betas": (0.9, 0.99)})
+            knots = self.g.motion_length(o.length - 1)
+            self.q_frames = FrameReader(o.size, 3).to(self.device)
+            self.q_motion = KnotPosterior(o.length, knots, o.motion_dim, labels, clocks).to(self.device)
+            inferring = {"q_content": self.q_content, "q_frames": self.q_frames, "q_motion": self.q_motion}
+            if o.poses:
+                self.q_poses = PosePosterior(o.poses, o.code_dim, labels).to(self.device)
+                inferring["q_poses"] = self.q_poses
+            self.parts |= inferring
+            weights = [weight for part in inferring.values() for weight in part.parameters()]
+            making.append({"params": weights, "betas": (0.9, 0.99)})
         self.opt_g = torch.optim.Adam(making, o.lr)
         lazy = o.r1_every / (o.r1_every + 1) if o.r1 else 1.0  # R1 has steps of its own in StyleGAN2
         self.lr_d = o.lr * lazy
@@ -278,6 +295,7 @@ class MoStGANVTrainer:
         """Train one step; returns the losses."""
         o, adversarial = self.o, not self._warming(index)
         prices = self.prices(index)
+        taught = 1 - common.rise(index, o.poses_start, o.poses_end) if o.poses else 0.0
 
         def begin(part: int) -> tuple[Batch, dict[str, Any]]:
             rng, n = np.random.default_rng([o.seed, index, part]), self.team.share(o.batch)
@@ -286,7 +304,7 @@ class MoStGANVTrainer:
                 which = torch.from_numpy(rng.random(n) < 0.5)
                 batch = Batch(mirror(batch.video, which), batch.label, mirror(batch.references, which))
             batch = batch.to(self.device)
-            return batch, self.generate(batch, adversarial)
+            return batch, self.generate(batch, adversarial, taught)
 
         updates = [lambda begun: self.update_d(*begun, index)] if adversarial else []
         updates.append(lambda begun: self.update_g(begun[1], adversarial, prices))
@@ -302,11 +320,14 @@ class MoStGANVTrainer:
         The content's has no step without it: its length means nothing to the generator, and would grow.
         """
         o = self.o
-        starts = {"kl_content": 0, "kl_motion": o.kl_start}
+        starts = {"kl_content": 0, "kl_motion": o.kl_start, "kl_poses": 0}
         return {name: o.kl * common.rise(index, start, o.kl_full) for name, start in starts.items()}
 
-    def generate(self, batch: Batch, adversarial: bool) -> dict[str, Any]:
-        """Render a few frames of new clips and, with inference networks, of the real ones, in one pass."""
+    def generate(self, batch: Batch, adversarial: bool, taught: float = 0.0) -> dict[str, Any]:
+        """Render a few frames of new clips and, with inference networks, of the real ones, in one pass.
+
+        taught: share of the real clips whose motion codes are inferred frame by frame.
+        """
         o, n, made, points = self.o, len(batch.video), {}, []
         judged = adversarial and o.judge_redrawn
         if adversarial:
@@ -325,17 +346,21 @@ class MoStGANVTrainer:
                     "A part of one clip teaches nothing about content: choose parts of two clips or more "
                     "(--batch, --accumulate, processes), or --redraw 0."
                 )
-            content, motion, first = self._inferred(batch)
+            content, motion, first, seen = self._inferred(batch)
             picks = self._picks(n, judged).to(self.device)
+            which = torch.arange(n, device=self.device)[:, None], picks
             made["kl"] = {
                 "kl_content": losses.kl_to_normal(*content),
                 "kl_motion": losses.kl_to_normal(*motion),
             }
             knots = self._placed(draw(*motion), first)
-            times = picks + o.motion_distance * first[:, None].float()
-            points.append(self._latents(draw(*content), knots, times, batch.label))
+            times = torch.arange(o.length, device=self.device) + o.motion_distance * first[:, None].float()
+            point = self._latents(draw(*content), knots, times, batch.label)
+            if taught:
+                point = self._taught(point, seen, batch.label, taught, made)
+            points.append(point[which])
             made["still"] = batch.video.mean(1, keepdim=True)
-            made["wanted"] = batch.video[torch.arange(n, device=self.device)[:, None], picks]
+            made["wanted"] = batch.video[which]
         self.g.track(torch.cat([part[:, 0, : o.style_dim] for part in points]).detach())
         frames = torch.cat([rearrange(part, "n t d -> (n t) d 1 1") for part in points])
         if o.diversity:
@@ -351,6 +376,17 @@ class MoStGANVTrainer:
             made |= {name: torch.cat([made[name], value]) for name, value in more.items()}
         return made
 
+    def _taught(
+        self, point: Tensor, seen: Tensor, label: Tensor, share: float, made: dict[str, Any]
+    ) -> Tensor:
+        """Put motion codes inferred frame by frame into the points [n, t, d] of a share of the clips."""
+        codes, moments = self.q_poses(seen, label)
+        style, walked = point.split([self.o.style_dim, self.o.code_dim], -1)
+        made["kl"]["kl_poses"] = losses.kl_to_normal(*moments)
+        made["match"] = (walked - codes).square().mean()
+        chosen = torch.rand(len(point), 1, 1).to(self.device) < share
+        return torch.cat([style, torch.where(chosen, codes, walked)], -1)
+
     def _picks(self, n: int, judged: bool) -> Tensor:
         """Pick the frames of real clips that are redrawn, [n, f]: as real clips are judged, or any."""
         o = self.o
@@ -358,14 +394,14 @@ class MoStGANVTrainer:
             return sample_times(n, o.frames, longest=o.longest, length=o.length).long()
         return torch.rand(n, o.length).argsort(1)[:, : o.redraw_frames]
 
-    def _inferred(self, batch: Batch) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
-        """Infer moments of the content and of the knots, for clips that begin at the motion codes drawn last,
-        [n].
+    def _inferred(self, batch: Batch) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor, Tensor]:
+        """Infer moments of the content and of the knots, for clips that begin at the motion codes drawn last
+        but one, [n]; last comes what was seen in the frames.
         """
         codes = 1 + self.o.redraw_reach // self.o.motion_distance
         first = torch.randint(codes, (len(batch.video),)).to(self.device)
-        start = self.o.motion_distance * first.float()
-        return self.q_content(batch.references), self.q_motion(batch.video, start, batch.label), first
+        start, seen = self.o.motion_distance * first.float(), self.q_frames(batch.video)
+        return self.q_content(batch.references), self.q_motion(seen, start, batch.label), first, seen
 
     def _placed(self, knots: Tensor, first: Tensor) -> Tensor:
         """Put each clip's knots [n, l, d] at row `first` [n] of a longer motion; no frame reads the other
@@ -423,6 +459,8 @@ class MoStGANVTrainer:
             error = losses.redraw_error(made["redrawn"].float(), made["wanted"], made["still"])
             distance = sum(prices[name] * value for name, value in made["kl"].items())
             loss = loss + o.redraw * error + distance
+            if "match" in made:
+                loss, log = loss + o.poses_match * made["match"], log | {"match": made["match"].item()}
             log |= {"redraw": error.item()} | {name: value.item() for name, value in made["kl"].items()}
             if adversarial and o.features:
                 pair = (rearrange(made[key], "n f c h w -> (n f) c h w") for key in ("redrawn", "wanted"))
@@ -460,10 +498,10 @@ class MoStGANVTrainer:
             batch = batch.to(self.device)
             label = batch.label if model.num_labels else None
             start = torch.zeros(4, device=self.device)
-            with evaluating(self.q_content, self.q_motion):
+            with evaluating(self.q_content, self.q_frames, self.q_motion):
                 codes = (
                     self.q_content(batch.references)[0],
-                    self.q_motion(batch.video, start, batch.label)[0],
+                    self.q_motion(self.q_frames(batch.video), start, batch.label)[0],
                 )
             again = model(*codes, times[:4], label)
             sheets.append(rearrange(torch.stack([batch.video, again], 1), "n two t c h w -> (n two) t c h w"))

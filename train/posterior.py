@@ -60,18 +60,23 @@ class ContentPosterior(nn.Module):
 
 
 class FrameReader(nn.Module):
-    """Say what is seen in each frame alone: clip [n, t, c, h, w] -> [n, t, 128]."""
+    """Say what is seen in each frame alone: clip [n, t, c, h, w] -> [n, t, SEEN]."""
+
+    SEEN = 128
 
     def __init__(self, size: int, channels: int, width: int = 32) -> None:
         super().__init__()
         self.side = min(size, 32)
         widths = [channels, width, 2 * width, 4 * width]
         self.body = nn.Sequential(*(_down(a, b) for a, b in zip(widths, widths[1:], strict=False)))
-        self.squeeze = nn.Sequential(nn.Linear(widths[-1] * (self.side // 8) ** 2, 128), nn.LeakyReLU(0.2))
+        self.squeeze = nn.Sequential(
+            nn.Linear(widths[-1] * (self.side // 8) ** 2, self.SEEN), nn.LeakyReLU(0.2)
+        )
 
     def forward(self, clip: Tensor) -> Tensor:
         small = F.adaptive_avg_pool2d(rearrange(clip, "n t c h w -> (n t) c h w"), self.side)
-        return rearrange(self.squeeze(self.body(small).flatten(1)), "(n t) d -> n t d", n=len(clip)).float()
+        seen = F.leaky_relu(self.squeeze(self.body(small).flatten(1)), 0.2)
+        return rearrange(seen, "(n t) d -> n t d", n=len(clip)).float()
 
 
 class MotionPosterior(FrameReader):
@@ -80,9 +85,9 @@ class MotionPosterior(FrameReader):
     def __init__(self, size: int, channels: int, motion_dim: int, num_labels: int, width: int = 32) -> None:
         super().__init__(size, channels, width)
         self.num_labels = num_labels
-        self.gru = nn.GRU(128 + num_labels, 128, batch_first=True, bidirectional=True)
+        self.gru = nn.GRU(self.SEEN + num_labels, 128, batch_first=True, bidirectional=True)
         self.start = nn.Linear(256, 2 * motion_dim)
-        self.steps = nn.Linear(256 + 128, 2 * motion_dim)
+        self.steps = nn.Linear(256 + self.SEEN, 2 * motion_dim)
 
     def forward(self, clip: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
         seen = super().forward(clip)
@@ -93,7 +98,7 @@ class MotionPosterior(FrameReader):
         return _moments(rows)
 
 
-class KnotPosterior(FrameReader):
+class KnotPosterior(nn.Module):
     """q(u | clip, category) of MoStGAN-V: mean and log variance of all knots that a clip touches, [n, l, d]
     each.
 
@@ -108,32 +113,47 @@ class KnotPosterior(FrameReader):
 
     CHANGES = 24  # features of each frame
 
-    def __init__(
-        self,
-        size: int,
-        channels: int,
-        length: int,
-        knots: int,
-        motion_dim: int,
-        num_labels: int,
-        clocks: Tensor,
-    ) -> None:
-        super().__init__(size, channels)
+    def __init__(self, length: int, knots: int, motion_dim: int, num_labels: int, clocks: Tensor) -> None:
+        super().__init__()
         self.num_labels = num_labels
         self.register_buffer("clocks", 2 * torch.pi / clocks)
-        self.changes = nn.Linear(128, self.CHANGES)
-        self.first = nn.Linear(self.CHANGES * length + 128 + 2 * len(clocks) + num_labels, 256)
+        self.changes = nn.Linear(FrameReader.SEEN, self.CHANGES)
+        inputs = self.CHANGES * length + FrameReader.SEEN + 2 * len(clocks) + num_labels
+        self.first = nn.Linear(inputs, 256)
         self.place = nn.Parameter(torch.randn(knots, 256))  # tells the knots apart
         self.second = nn.Linear(256, 2 * motion_dim)
         self.moments = StandardMoments(motion_dim)
 
-    def forward(self, clip: Tensor, start: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Infer: clip [n, t, c, h, w], start [n], the time of its first frame, label [n]."""
-        seen = super().forward(clip)
+    def forward(self, seen: Tensor, start: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Infer: seen [n, t, d] of a `FrameReader`, start [n], the time of the clip's first frame, label
+        [n].
+        """
         mean, turned = seen.mean(1, keepdim=True), start[:, None] * self.clocks
         whole = torch.cat([self.changes(seen - mean).flatten(1), mean[:, 0], turned.sin(), turned.cos()], 1)
         hidden = self.first(_with_label(whole, label, self.num_labels))
         return self.moments(self.second(F.leaky_relu(hidden[:, None] + self.place, 0.2)))
+
+
+class PosePosterior(nn.Module):
+    """q(v | frame, category) of MoStGAN-V's motion code, frame by frame: from few values, with mean 0 and
+    variance 1 over the data.
+
+    A teacher for the first part of the training: the generator learns what motion codes show, and the knots
+    which codes to pass through. From knots alone neither begins, as each waits for the other.
+    """
+
+    def __init__(self, dim: int, code_dim: int, num_labels: int) -> None:
+        super().__init__()
+        self.num_labels = num_labels
+        self.few = nn.Linear(FrameReader.SEEN + num_labels, 2 * dim)
+        self.moments = StandardMoments(dim)
+        self.codes = nn.Sequential(nn.Linear(dim, code_dim), nn.BatchNorm1d(code_dim, affine=False))
+
+    def forward(self, seen: Tensor, label: Tensor | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Infer: seen [n, t, d], label [n] -> v, drawn, [n, t, code_dim], and the few values' moments."""
+        moments = self.moments(self.few(_with_label(seen, label, self.num_labels)))
+        codes = self.codes(rearrange(draw(*moments), "n t d -> (n t) d"))
+        return rearrange(codes, "(n t) d -> n t d", n=len(seen)), moments
 
 
 def _with_label(features: Tensor, label: Tensor | None, num_labels: int) -> Tensor:
