@@ -78,7 +78,7 @@ def saved(out: Path) -> dict[str, Any]:
 
 def losses(out: Path) -> list[dict[str, float]]:
     """List the logged losses, without what no two runs share."""
-    apart = {"seconds", "images_per_second", "memory_gb"}
+    apart = {"seconds", "processor_seconds", "images_per_second", "memory_gb"}
     return [{name: v for name, v in line.items() if name not in apart} for line in read_log(out)]
 
 

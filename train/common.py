@@ -44,11 +44,13 @@ class Record:
 class Progress:
     """How far a run is: what a checkpoint holds beside the trainer's state.
 
+    processor: seconds that the first process's cores were at work, all together.
     sums: losses that are not in the log yet.
     """
 
     step: int = 0
     seconds: float = 0.0
+    processor: float = 0.0
     changes: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, float] | None = None
     sums: dict[str, list[float]] = field(default_factory=dict)
@@ -96,6 +98,7 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     progress = _resume(trainer, out, steps, options, revise, team)
     kept, began = progress.step, time.monotonic() - progress.seconds
+    idle = time.process_time() - progress.processor
     if team.leads:
         _write(out / "options.json", json.dumps(options, indent=1))
         _write(out / "run.json", json.dumps(about or {}, indent=1))
@@ -111,7 +114,7 @@ def run(
                 watch.add(losses)
                 stop = 0 if last else team.largest(request.signal)
                 if step % log_every == 0 or last:
-                    watch.write(step, time.monotonic() - began)
+                    watch.write(step, time.monotonic() - began, time.process_time() - idle)
                 if team.leads and (step % sample_every == 0 or last):
                     with spared("The sample sheet"):
                         trainer.sample(out, step)
@@ -123,6 +126,7 @@ def run(
                     if score and due:
                         _rate(progress, watch, step, score(step))
                     progress.step, progress.seconds = step, time.monotonic() - began
+                    progress.processor = time.process_time() - idle
                     progress.sums = watch.sums
                     if on_save:
                         with spared("The weights file"):
@@ -194,7 +198,8 @@ def _resume(
             f"{out / checkpoints.LAST} holds another network than these options make; choose another --out."
         ) from error
     changes = saved.get("changes", []) + ([{"step": saved["step"], "options": changed}] if changed else [])
-    return Progress(saved["step"], saved["seconds"], changes, saved.get("best"), saved.get("sums", {}))
+    kept = {name: saved[name] for name in ("processor", "best", "sums") if name in saved}
+    return Progress(saved["step"], saved["seconds"], changes=changes, **kept)
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any], out: Path, revise: bool) -> dict[str, list[Any]]:

@@ -26,7 +26,7 @@ NAME = "report.html"
 WIDTH, HEIGHT, EDGE = 360, 150, 6  # px of a curve and its margin
 POINTS = WIDTH  # of a curve: more cannot be seen
 SHEETS = 6
-NOT_LOSSES = ("step", "seconds")
+NOT_LOSSES = ("step", "seconds", "processor_seconds")
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1180px; margin: 2rem auto; padding: 0 1rem; }
 .curves { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; }

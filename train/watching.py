@@ -94,13 +94,16 @@ class Watch:
         self.steps += 1
         self.bar.update()
 
-    def write(self, step: int, seconds: float) -> None:
-        """Write a line: the means, images a second and memory; seconds: of the whole run."""
+    def write(self, step: int, seconds: float, processor: float) -> None:
+        """Write a line: the means, images a second and memory; seconds and the processor's: of the whole
+        run.
+        """
         means = {name: sum(values) / len(values) for name, values in self.sums.items()}
         now = time.monotonic()
         rate = self.images * self.steps / max(now - self.since, 1e-9)
         self.since, self.steps, self.sums = now, 0, {}
-        line = {"seconds": round(seconds, 1), "images_per_second": round(rate, 2), "memory_gb": memory()}
+        line = {"seconds": round(seconds, 1), "processor_seconds": round(processor, 1)}
+        line |= {"images_per_second": round(rate, 2), "memory_gb": memory()}
         self._line(step, line | means)
         shown = {"img/s": f"{rate:.4g}", "GB": f"{line['memory_gb']:.3g}"}
         self.bar.set_postfix(shown | {n: f"{v:.3g}" for n, v in means.items()}, refresh=False)
