@@ -54,7 +54,7 @@ def write(run: Path) -> Path:
     """Write a run's report into its folder and return its path; raises VidgenError where there is no run."""
     if not (lines := read_log(run)):
         raise VidgenError(f"{run} holds no log of a run: give the folder that --out named.")
-    about, options = _read(run / "run.json"), _read(run / "options.json")
+    about, options = read_json(run / "run.json"), read_json(run / "options.json")
     title = html.escape(run.resolve().name)
     parts = [
         f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style><h1>{title}</h1>",
@@ -69,7 +69,8 @@ def write(run: Path) -> Path:
     return path
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; an empty one where there is no file."""
     try:
         found = json.loads(path.read_text())
     except FileNotFoundError:
