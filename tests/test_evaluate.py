@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from train import cards, evaluate, mostganv, probes
+from train import cards, evaluate, judged, mostganv, probes
 from train.data.avatars import AvatarClips, scaled
 from train.mocogan import PRESETS, parse
 from train.prepare import _parser
@@ -20,7 +20,7 @@ from vidgen.data.folders import open_clips
 from vidgen.data.pack import pack
 from vidgen.data.sprites import CELLS_PER_CHARACTER, SpriteClips
 from vidgen.errors import VidgenError
-from vidgen.evaluation import real
+from vidgen.evaluation import readers, real
 from vidgen.evaluation.generators import made
 from vidgen.evaluation.measures import Part, Swap, measured
 from vidgen.evaluation.readers import open_reader
@@ -89,7 +89,7 @@ class MadeUpSprites(SpriteClips):
 
 @pytest.fixture
 def sprites(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "SpriteClips", MadeUpSprites)
+    monkeypatch.setattr(judged, "SpriteClips", MadeUpSprites)
     monkeypatch.setattr(real, "SpriteClips", MadeUpSprites)
 
 
@@ -116,9 +116,9 @@ class TestProbes:
 
     @pytest.mark.usefixtures("sprites")
     def test_targets_say_what_the_clip_shows(self, tmp_path: Path) -> None:
-        clips, targets = probes.sprites("clone", tmp_path / "data").test(np.random.default_rng(0), 12)
+        clips, targets = judged.sprites("clone", tmp_path / "data").test(np.random.default_rng(0), 12)
         assert clips.shape == (12, 16, 64, 64, 3)
-        assert set(targets["legs"]) == {0, probes.UNKNOWN}
+        assert set(targets["legs"]) == {0, judged.UNKNOWN}
         assert (targets["category"] == 4 * targets["action"] + targets["direction"]).all()
         assert np.allclose(np.linalg.norm(targets["pose"], axis=-1), 1, atol=1e-5)
         same_pose = np.isclose(targets["pose"], targets["pose"][:, :1], atol=1e-5).all(-1)
@@ -127,7 +127,7 @@ class TestProbes:
     def test_a_judge_of_heads_reads_faces_and_how_they_move(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        monkeypatch.setattr(probes, "HEADS", {"train": 6, "test": 3})
+        monkeypatch.setattr(judged, "HEADS", {"train": 6, "test": 3})
         out = tmp_path / "judge.safetensors"
         options = ["--data", "avatars:random", "--steps", "2", "--batch", "4", "--test-clips", "5"]
         assert probes.main(["heads", *options, "--out", str(out)]) == 0
@@ -139,8 +139,8 @@ class TestProbes:
         assert reader.read(np.zeros((2, 16, 64, 64, 3), np.uint8))["skin"].shape == (2, 16, 3)
 
     def test_targets_of_heads_are_what_draws_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(probes, "HEADS", {"train": 2, "test": 4})
-        clips, targets = probes.heads("avatars:random", Path()).test(np.random.default_rng(0), 24)
+        monkeypatch.setattr(judged, "HEADS", {"train": 2, "test": 4})
+        clips, targets = judged.heads("avatars:random", Path()).test(np.random.default_rng(0), 24)
         assert clips.shape == (24, 16, 64, 64, 3)
         corners = clips[:, 0, 2:6, 2:6].mean((1, 2)) / 127.5 - 1
         assert np.corrcoef(corners.ravel(), targets["backdrop"][:, 0].ravel())[0, 1] > 0.9
@@ -150,7 +150,27 @@ class TestProbes:
         assert all(any(np.allclose(yaw, known) for known in yaws) for yaw in targets["pose"][..., 0])
         assert np.abs(targets["mouth"]).max() <= 1
         with pytest.raises(VidgenError, match="give --data avatars:random, not faces"):
-            probes.heads("faces", Path())
+            judged.heads("faces", Path())
+
+    def test_a_judge_of_shapes_describes_them(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(judged, "SHAPES", {"train": 50, "test": 50})
+        monkeypatch.setattr(readers, "PROBES", tmp_path)
+        assert open_reader("shapes").extractor is None
+        out = tmp_path / "shapes.safetensors"
+        options = ["--data", "shapes", "--steps", "2", "--batch", "4", "--test-clips", "5"]
+        assert probes.main(["shapes", *options, "--out", str(out)]) == 0
+        reader = open_reader("shapes")
+        assert reader.extractor is not None
+        assert "shapes.safetensors" in reader.about
+        clips, targets = judged.shapes("shapes", Path()).test(np.random.default_rng(0), 6)
+        assert reader.extractor.features(clips).shape[0] == 6
+        measured = reader.read(clips)
+        assert (measured["form"] == targets["form"]).mean() > 0.8
+        assert np.abs(measured["colour"] / 127.5 - 1 - targets["colour"][:, 0]).max() < 0.1
+        assert np.abs(measured["size"] / 64 - (targets["size"][:, 0] + 1) / 8).max() < 0.03
+        assert np.abs(targets["position"]).max() < 1
+        with pytest.raises(VidgenError, match="give --data shapes, not pack"):
+            judged.shapes("pack", Path())
 
     def test_mistakes_are_told(
         self, actions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -82,9 +82,13 @@ def find_reader(kind: str, judge: Path | None = None) -> Reader | None:
 def open_reader(kind: str, judge: Path | None = None) -> Reader:
     """Find what reads the clips of a data set: the picture itself for shapes, else the shipped judge."""
     if kind == "shapes" and judge is None:
-        about = "Factors are measured in the picture (`vidgen/metrics/shapes.py`); no network is involved."
-        factors = ("colour", "size", "form"), ("trajectory",)
-        return Reader(_read_shapes, *factors, about=about, look=shapes.shape_colours, looked="colour")
+        about = "Factors are measured in the picture (`vidgen/metrics/shapes.py`); no network is involved"
+        factors, extractor = (("colour", "size", "form"), ("trajectory",)), None
+        if (path := PROBES / "shapes.safetensors").is_file():
+            extractor = open_reader(kind, path).extractor
+            about += f", but for FVD-c, in the features of `weights/probes/{path.name}`"
+        look = {"look": shapes.shape_colours, "looked": "colour"}
+        return Reader(_read_shapes, *factors, about=f"{about}.", extractor=extractor, **look)
     path = judge or PROBES / f"{kind}.safetensors"
     network, made = load_judge(path)
     config, key = network.config, file_hash(path)
