@@ -124,6 +124,7 @@ class TestGenerators:
         for name, figure in figures.items():
             assert len(figure["values"]) == 3 and figure["clips"] == SAMPLES, name
             assert figure["real"] is not None and figure["extractor"], name
+            assert figure["real_spread"] is not None, name
             assert f"{name}  " in text
         assert figures["Nearest training clip"]["split"] == "train"
         values = figures["Diversity"]["values"]
@@ -148,6 +149,7 @@ class TestGenerators:
         for name in ("FVD-c", "ACD (content)", "MCS", "Swap error of motion", "content: hat", "motion: pose"):
             assert told["figures"][name]["extractor"].startswith("judge.safetensors "), name
         assert (told["figures"]["FVD-c"]["split"], told["figures"]["MCS"]["real"]) == ("test", 0.5)
+        assert told["figures"]["MCS"]["real_spread"] is None, "the judge's test is one"
         assert told["figures"]["FVD-c"]["mean"] > 0 < told["figures"]["ACD (content)"]["mean"]
 
     def test_seed_and_samples_are_heeded(self, run: Run) -> None:
@@ -267,7 +269,10 @@ class TestTranslators:
         told = report_of(run, "--model", "there", "--data", "faces", "--samples", 2, "--split", "train")
         figures = told["figures"]
         assert {*translators.COURSES.values(), translators.WHOLE, "Flicker", "Cycle error"} == set(figures)
-        assert figures["Flicker"]["real"] > 0 and len(figures["Cycle error"]["values"]) == 3
+        assert (
+            figures["Flicker"]["real"] > 0 < figures["Flicker"]["real_spread"]
+            and len(figures["Cycle error"]["values"]) == 3
+        )
         assert figures["Flicker"]["split"] == "train" and figures["Mouth"]["extractor"] == "optical flow"
         few = report_of(
             run,

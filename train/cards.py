@@ -115,24 +115,27 @@ DATA = {
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured: one value per repetition, and one of real clips where there are any."""
+    """What was measured: one value per repetition, and the same of real clips where there are any."""
 
     values: dict[str, list[float]]
-    real: dict[str, float]
+    real: dict[str, list[float]]
     samples: int
     seed: int
     data: str | None
 
     def text(self, name: str) -> str:
         """Format a figure as mean ± standard deviation over the repetitions."""
-        pattern, values = self._pattern(name), np.array(self.values[name])
-        if len(values) < 2 or not np.isfinite(values).all():
+        if len(self.values[name]) < 2 or not np.isfinite(self.values[name]).all():
             return "none: its clips do not differ"
-        return f"{pattern.format(values.mean())} ± {pattern.format(values.std(ddof=1))}"
+        return self._spread(name, self.values[name])
 
     def real_text(self, name: str) -> str:
         """Format the same of real clips."""
-        return self._pattern(name).format(self.real[name]) if name in self.real else ""
+        return self._spread(name, self.real[name]) if name in self.real else ""
+
+    def _spread(self, name: str, values: list[float]) -> str:
+        pattern, spread = self._pattern(name), np.std(values, ddof=1) if len(values) > 1 else 0
+        return pattern.format(np.mean(values)) + (f" ± {pattern.format(spread)}" if spread else "")
 
     def _pattern(self, name: str) -> str:
         return MEANINGS[name][0] if name in MEANINGS else "{:.3f}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,25 +65,33 @@ Figure = dict[str, Any]
 
 
 def figures_of(
-    found: Found, real: Mapping[str, float], extractors: Mapping[str, str], splits: Mapping[str, str]
+    found: Found,
+    real: Mapping[str, Sequence[float]],
+    extractors: Mapping[str, str],
+    splits: Mapping[str, str],
 ) -> dict[str, Figure]:
-    """Describe each figure: mean, spread (standard deviation over the repetitions), values, the same of real
-    clips, how many clips it is of, what looked at them, and the split of the real clips.
+    """Describe each figure: mean, spread (standard deviation over the repetitions), values, mean and spread
+    of the same of real clips, how many clips it is of, what looked at them, and the split of the real clips.
 
     extractors, splits: beginning of a figure's name -> text. What says nothing is None.
     """
     return {
         name: {
-            "mean": _number(np.mean(values)),
-            "spread": _number(np.std(values, ddof=1)) if len(values) > 1 else None,
+            **dict(zip(("mean", "spread"), _spread(values), strict=True)),
             "values": [_number(value) for value in values],
-            "real": _number(real.get(name, math.nan)),
+            **dict(zip(("real", "real_spread"), _spread(real.get(name, ())), strict=True)),
             "clips": found.clips[name],
             "extractor": _by_beginning(name, extractors) or "pixels",
             "split": _by_beginning(name, splits),
         }
         for name, values in found.values.items()
     }
+
+
+def _spread(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Give mean and standard deviation, as far as there are any."""
+    mean = _number(np.mean(values)) if len(values) else None
+    return mean, _number(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def _number(value: float) -> float | None:
@@ -125,7 +133,7 @@ def table(report: Mapping[str, Any], other: Mapping[str, Any] | None = None) -> 
         cells = [
             name,
             shown(name, own),
-            _pattern(name).format(own["real"]) if own["real"] is not None else "",
+            shown(name, own, "real", "real_spread") if own["real"] is not None else "",
         ]
         if other:
             theirs = other["figures"].get(name)
@@ -140,11 +148,12 @@ def table(report: Mapping[str, Any], other: Mapping[str, Any] | None = None) -> 
     return "\n".join(lines) + "\n"
 
 
-def shown(name: str, figure: Figure) -> str:
-    """Format a figure as mean ± spread."""
-    if figure["mean"] is None:
+def shown(name: str, figure: Figure, mean: str = "mean", spread: str = "spread") -> str:
+    """Format a figure as mean ± spread; reports of before have no spread of real clips."""
+    if figure[mean] is None:
         return "none"
-    texts = [_pattern(name).format(figure[key]) for key in ("mean", "spread") if figure[key] is not None]
+    values = [figure[mean], figure.get(spread)]
+    texts = [_pattern(name).format(value) for value in values if value is not None]
     return " ± ".join(texts)
 
 

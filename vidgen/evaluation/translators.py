@@ -57,7 +57,7 @@ def measure(
     seed: int = 0,
     metrics: Sequence[str] = METRICS,
     progress: Progress = lambda _: None,
-) -> tuple[Found, dict[str, float]]:
+) -> tuple[Found, dict[str, list[float]]]:
     """Translate `samples` random windows of a pack, `SEEDS` times, and measure; also the flicker of the
     inputs, to compare with. One clip is in memory at a time. "cycle" is for reversible translators.
     """
@@ -68,21 +68,22 @@ def measure(
     frames = min(FRAMES, int(pack.lengths.min()))
     if frames < LEAST:
         raise VidgenError(f"{pack.path} has a clip of {frames} frames; a flicker is of at least {LEAST}.")
-    found, inputs = Found(), list[float]()
+    found, inputs = Found(), list[list[float]]()
     for repetition in range(SEEDS):
         rng, rows = np.random.default_rng([seed + repetition, 0]), list[dict[str, float]]()
+        inputs.append([])
         indices = rng.integers(len(pack), size=samples)
         for index, start in zip(indices, rng.integers(pack.lengths[indices] - frames + 1), strict=True):
             clip = pack.window(index, int(start), frames)
             rows.append(_measured(translator, clip, metrics))
-            inputs.append(flicker(clip))
+            inputs[-1].append(flicker(clip))
             progress(1)
         columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
         found.add(
             {name: _mean(values) for name, values in columns.items()},
             {name: int(np.isfinite(values).sum()) for name, values in columns.items()},
         )
-    return found, {"Flicker": float(np.mean(inputs))} if "flicker" in metrics else {}
+    return found, {"Flicker": [float(np.mean(each)) for each in inputs]} if "flicker" in metrics else {}
 
 
 def _measured(translator: FrameTranslator, clip: np.ndarray, metrics: Sequence[str]) -> dict[str, float]:
