@@ -56,6 +56,17 @@ class Progress:
     sums: dict[str, list[float]] = field(default_factory=dict)
 
 
+class Clock:
+    """Go on from the seconds, of the wall's clock and of the processor, that a run has taken before."""
+
+    def __init__(self, seconds: float, processor: float) -> None:
+        self._began, self._idle = time.monotonic() - seconds, time.process_time() - processor
+
+    def read(self) -> tuple[float, float]:
+        """Tell how long the run has taken: seconds of the wall's clock and of the processor."""
+        return time.monotonic() - self._began, time.process_time() - self._idle
+
+
 class Trainer(Protocol):
     """What `run` drives."""
 
@@ -97,8 +108,7 @@ def run(
     team = team or Team()
     out.mkdir(parents=True, exist_ok=True)
     progress = _resume(trainer, out, steps, options, revise, team)
-    kept, began = progress.step, time.monotonic() - progress.seconds
-    idle = time.process_time() - progress.processor
+    kept, clock = progress.step, Clock(progress.seconds, progress.processor)
     if team.leads:
         _write(out / "options.json", json.dumps(options, indent=1))
         _write(out / "run.json", json.dumps(about or {}, indent=1))
@@ -114,24 +124,19 @@ def run(
                 watch.add(losses)
                 stop = 0 if last else team.largest(request.signal)
                 if step % log_every == 0 or last:
-                    watch.write(step, time.monotonic() - began, time.process_time() - idle)
+                    watch.write(step, *clock.read())
                 if team.leads and (step % sample_every == 0 or last):
                     with spared("The sample sheet"):
                         trainer.sample(out, step)
                     watch.picture(out / f"samples-{step:06d}.png", step)
                 due = step % save_every == 0 or last
                 if team.leads and (due or stop):
-                    if place := checkpoints.broken(state := trainer.state()):
-                        raise _broke(step, f"{place!r} in the networks or optimisers is not finite", kept)
+                    state = _finite(trainer, step, kept)
                     if score and due:
                         _rate(progress, watch, step, score(step))
-                    progress.step, progress.seconds = step, time.monotonic() - began
-                    progress.processor = time.process_time() - idle
-                    progress.sums = watch.sums
-                    if on_save:
-                        with spared("The weights file"):
-                            on_save(step, _record(progress))
-                    kept = step if _save(out, progress, options, state) else kept
+                    progress.step, progress.sums = step, watch.sums
+                    progress.seconds, progress.processor = clock.read()
+                    kept = step if _save(out, progress, options, state, on_save) else kept
                 if stop:
                     team.largest(stop)  # the others wait until the first has saved
                     break
@@ -144,7 +149,7 @@ def run(
             f"{out} has no room for the end of the run: free some, and the same command goes on "
             f"from step {kept}."
         )
-    progress.seconds = time.monotonic() - began
+    progress.seconds, progress.processor = clock.read()
     return _record(progress)
 
 
@@ -161,7 +166,24 @@ def _record(progress: Progress) -> Record:
     return Record(progress.seconds / 3600, progress.changes, progress.best)
 
 
-def _save(out: Path, progress: Progress, options: dict[str, Any], state: dict[str, Any]) -> bool:
+def _finite(trainer: Trainer, step: int, kept: int) -> dict[str, Any]:
+    """Collect the trainer's state, all of whose numbers must be finite."""
+    if place := checkpoints.broken(state := trainer.state()):
+        raise _broke(step, f"{place!r} in the networks or optimisers is not finite", kept)
+    return state
+
+
+def _save(
+    out: Path,
+    progress: Progress,
+    options: dict[str, Any],
+    state: dict[str, Any],
+    on_save: Callable[[int, Record], None] | None,
+) -> bool:
+    """Write the weights and the checkpoint; returns whether there is a checkpoint."""
+    if on_save:
+        with spared("The weights file"):
+            on_save(progress.step, _record(progress))
     return checkpoints.save_state(out, {**vars(progress), "options": options, "trainer": state})
 
 

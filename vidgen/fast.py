@@ -68,6 +68,11 @@ class Modulate(nn.Module):
         return x.relu_()
 
 
+def check_doubling(conv: nn.ConvTranspose2d) -> None:
+    """Stop where a layer is not a 4x4 transposed convolution of stride 2."""
+    assert (conv.kernel_size, conv.stride, conv.padding) == ((4, 4), (2, 2), (1, 1)), conv
+
+
 class Col2Im(nn.Module):
     """A 4x4 transposed convolution of stride 2 as one matrix product, whose rows are added up where they
     overlap: [n, i, h, w] -> [n, c, 2 h, 2 w], channels last.
@@ -77,7 +82,7 @@ class Col2Im(nn.Module):
 
     def __init__(self, conv: nn.ConvTranspose2d) -> None:
         super().__init__()
-        assert (conv.kernel_size, conv.stride, conv.padding) == ((4, 4), (2, 2), (1, 1)), conv
+        check_doubling(conv)
         self.weight = nn.Parameter(rearrange(conv.weight.detach(), "i c y x -> (y x c) i").contiguous())
         self.bias = nn.Parameter(conv.bias.detach().clone())
 
@@ -100,7 +105,7 @@ class Windows(nn.Module):
 
     def __init__(self, conv: nn.ConvTranspose2d) -> None:
         super().__init__()
-        assert (conv.kernel_size, conv.stride, conv.padding) == ((4, 4), (2, 2), (1, 1)), conv
+        check_doubling(conv)
         taps = [[3, 1], [2, 0]]  # that a row (column) of even and of odd number reads
         kernels = [conv.weight.detach()[:, :, taps[row]][:, :, :, taps[column]] for row, column in PARITIES]
         self.weight = nn.Parameter(rearrange(torch.stack(kernels), "four i o h w -> (four o) i h w"))
