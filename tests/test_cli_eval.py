@@ -120,7 +120,8 @@ class TestGenerators:
         names = {"ACD (colour)", "MCS", "Swap error of content", "Swap error of motion", "Diversity"}
         assert names | {"Nearest training clip", "Flicker"} <= set(figures)
         assert told["seeds"] == [0, 1, 2]
-        assert "network" in told["left_out"]["fvd"]
+        assert told["left_out"] == {}
+        assert figures["FVD-c"]["extractor"].startswith("shapes.safetensors")
         for name, figure in figures.items():
             assert len(figure["values"]) == 3 and figure["clips"] == SAMPLES, name
             assert figure["real"] is not None and figure["extractor"], name
@@ -218,6 +219,12 @@ class TestGenerators:
         report_of(run, *same)
         assert user_cache() == tmp_path / "cache" / "vidgen" and (user_cache() / "statistics").is_dir()
 
+    def test_without_a_network_there_is_no_fvd(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(readers, "PROBES", Path("nowhere"))
+        code, _, error = run("--model", "tiny", "--data", "shapes", "--metrics", "fvd")
+        assert code == 2
+        assert "fvd cannot be measured: no network describes clips of shapes" in error
+
     @pytest.mark.parametrize(
         ("words", "told"),
         [
@@ -225,7 +232,6 @@ class TestGenerators:
             (["--seed", -1], "--seed is -1"),
             (["--metrics", "beauty"], "has no beauty; of it can be measured: fvd, acd"),
             (["--metrics", "cycle"], "has no cycle"),
-            (["--metrics", "fvd"], "fvd cannot be measured: no network describes clips of shapes"),
             (["--i3d", "none.pt"], "no file none.pt"),
             (["--i3d", "{folder}/clips.pack"], "not a readable TorchScript"),
             (["--i3d", "{folder}/i3d.pt", "--metrics", "mcs"], "leave it out"),

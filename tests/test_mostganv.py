@@ -298,6 +298,23 @@ def test_strength_zero_stands_still_and_one_changes_nothing() -> None:
     assert double.std(1).mean() > 1.9 * m.path(motion, times).std(1).mean()
 
 
+def test_a_network_makes_motion_codes_of_waves() -> None:
+    m = model(waves=10)
+    content, motion, times = codes(m)
+    hidden, code = m.motion.hidden, m.motion.code
+    m.motion.hidden = m.motion.code = None
+    waves = m.path(motion, times)
+    m.motion.hidden, m.motion.code = hidden, code
+    assert waves.shape == (2, 4, 10)
+    layers = [(layer.weight * layer.gain, layer.bias * layer.rate) for layer in (hidden, code)]
+    between = waves @ layers[0][0].T + layers[0][1]
+    between = math.sqrt(2) * torch.where(between < 0, 0.2 * between, between)
+    torch.testing.assert_close(m.path(motion, times), between @ layers[1][0].T + layers[1][1])
+    assert m(content, motion, times).shape == (2, 4, 3, 32, 32)
+    with pytest.raises(VidgenError, match="waves is 9; it must be even"):
+        MoStGANVConfig(**{**TINY, "waves": 9})
+
+
 def test_smoothness_calms_the_motion() -> None:
     m = model(clip_length=16)
     _, motion, times = codes(m, 2, 40)

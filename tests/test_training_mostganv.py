@@ -282,8 +282,18 @@ def test_frames_are_drawn_from_their_own_codes_first(source: ShapeSource) -> Non
     assert mean.shape == (3, 9, 3)
 
 
+def test_codes_of_frames_may_tell_movement_alone(source: ShapeSource) -> None:
+    t = trainer(source, poses=3, poses_still=False)
+    seen, label = t.q_frames(source.batch(np.random.default_rng(0), 3, 9, 3).video), torch.tensor([0, 1, 1])
+    t.q_poses.eval()
+    assert t.q_poses(seen, label)[1][0].mean(1).abs().max() < 1e-4
+    t.q_poses.still = True
+    assert t.q_poses(seen, label)[1][0].mean(1).abs().max() > 1e-2
+
+
 def test_knots_follow_the_codes_of_the_frames(source: ShapeSource) -> None:
-    t = trainer(source, poses=3, poses_match=10.0, poses_start=200, poses_end=400, warm_up=400, lr_warm=0.01)
+    long = {"poses_start": 200, "poses_end": 400, "warm_up": 400}
+    t = trainer(source, poses=3, poses_match=10.0, poses_still=False, waves=8, lr_warm=0.01, **long)
     losses = [t.step(index)["match"] for index in range(60)]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 

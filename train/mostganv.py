@@ -74,6 +74,7 @@ class Options:
     shortest_period: float = 16.0
     relative_time: bool = False
     amplitudes: bool = False
+    waves: int = 0
     # discriminator
     frames: int = 3
     longest: int = 32  # from the first of these frames to the last, at most
@@ -106,6 +107,7 @@ class Options:
     redraw_reach: int = 0  # frames into a clip at which a real clip is redrawn, at most
     lr_q: float = 1e-3
     poses: int = 0  # values from which motion codes are inferred frame by frame, to begin with
+    poses_still: bool = True  # also what is the same in all of a clip's frames
     poses_match: float = 0.0  # weight of their distance from the motion codes of the knots
     poses_start: int = 1000  # steps in which frames are drawn from them alone
     poses_end: int = 4000  # step from which they are drawn from the knots alone
@@ -256,7 +258,7 @@ class MoStGANVTrainer:
             self.q_motion = KnotPosterior(o.length, knots, o.motion_dim, labels, clocks).to(self.device)
             inferring = {"q_content": self.q_content, "q_frames": self.q_frames, "q_motion": self.q_motion}
             if o.poses:
-                self.q_poses = PosePosterior(o.poses, o.code_dim, labels).to(self.device)
+                self.q_poses = PosePosterior(o.poses, o.code_dim, labels, o.poses_still).to(self.device)
                 inferring["q_poses"] = self.q_poses
             self.parts |= inferring
             weights = [weight for part in inferring.values() for weight in part.parameters()]

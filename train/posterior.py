@@ -140,18 +140,25 @@ class PosePosterior(nn.Module):
 
     A teacher for the first part of the training: the generator learns what motion codes show, and the knots
     which codes to pass through. From knots alone neither begins, as each waits for the other.
+
+    still: keep what is the same in all of a clip's frames. Without it nothing of the content can hide there,
+    and all of the values' variance is movement, but where a clip's mean pose is, the codes do not tell.
     """
 
-    def __init__(self, dim: int, code_dim: int, num_labels: int) -> None:
+    def __init__(self, dim: int, code_dim: int, num_labels: int, still: bool = True) -> None:
         super().__init__()
-        self.num_labels = num_labels
+        self.num_labels, self.still = num_labels, still
         self.few = nn.Linear(FrameReader.SEEN + num_labels, 2 * dim)
         self.moments = StandardMoments(dim)
         self.codes = nn.Sequential(nn.Linear(dim, code_dim), nn.BatchNorm1d(code_dim, affine=False))
 
     def forward(self, seen: Tensor, label: Tensor | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Infer: seen [n, t, d], label [n] -> v, drawn, [n, t, code_dim], and the few values' moments."""
-        moments = self.moments(self.few(_with_label(seen, label, self.num_labels)))
+        few = self.few(_with_label(seen, label, self.num_labels))
+        if not self.still:
+            mean, spread = few.chunk(2, -1)
+            few = torch.cat([mean - mean.mean(1, keepdim=True), spread], -1)
+        moments = self.moments(few)
         codes = self.codes(rearrange(draw(*moments), "n t d -> (n t) d"))
         return rearrange(codes, "(n t) d -> n t d", n=len(seen)), moments
 

@@ -147,7 +147,9 @@ def _generator(
         _write(options.sheet, report.nearest_sheet(found.closest))
     marks = generators.measure_real(request, chunk(info.clip_length, info.size)) if request.metrics else {}
     read_by = request.reader.name if request.reader else ""
-    extractors = dict.fromkeys(("FVD-c", "MCS", "ACD", "Swap error", "content: ", "motion: "), read_by)
+    extractors = dict.fromkeys(("MCS", "ACD", "Swap error", "content: ", "motion: "), read_by)
+    if (judge := request.extractor) is not None:
+        extractors["FVD-c"] = f"{judge.name} {judge.key[:8]}"
     if i3d is not None:
         extractors["FVD"] = f"{i3d.name} {i3d.key[:8]}"
     splits = {"FVD": options.split, "Nearest": "train"}

@@ -40,7 +40,7 @@ class MoStGANVConfig:
     content_dim: z. style_dim: w. motion_dim: the noise codes, of which there is one every `motion_distance`
     frames. motion_kernel: of the two convolutions along them. code_dim: v(t), even; its periods go from
     shortest_period (0: motion_distance) to longest_period frames; relative_time, amplitudes: of
-    `AcyclicEncoding`.
+    `AcyclicEncoding`; waves: of `MotionEncoder`, even.
     motion_styles: their number, K; 0 is StyleGAN-V. motion_style_dim, motion_hidden: dimensions of a motion
     style and of the layer before. style_rank: of the patterns of weights. order: whether filters attend to
     the patterns after the content style ("content", the paper) or before ("motion"). attention_from,
@@ -61,6 +61,7 @@ class MoStGANVConfig:
     longest_period: float = 1024.0
     relative_time: bool = False
     amplitudes: bool = False
+    waves: int = 0
     motion_styles: int = 8
     motion_style_dim: int = 128
     motion_hidden: int = 512
@@ -99,12 +100,20 @@ class MoStGANVConfig:
             "clip_length",
         )
         check_least(
-            self, 0, "motion_styles", "num_labels", "shortest_period", "attention_from", "attention_to"
+            self,
+            0,
+            "waves",
+            "motion_styles",
+            "num_labels",
+            "shortest_period",
+            "attention_from",
+            "attention_to",
         )
         if not 0 < self.lr_multiplier < math.inf:
             raise VidgenError(f"lr_multiplier is {self.lr_multiplier}; it must be above 0.")
-        if self.code_dim % 2:
-            raise VidgenError(f"code_dim is {self.code_dim}; it must be even.")
+        for name in ("code_dim", "waves"):
+            if getattr(self, name) % 2:
+                raise VidgenError(f"{name} is {getattr(self, name)}; it must be even.")
         if not self.shortest <= self.longest_period < math.inf:
             raise VidgenError(
                 f"longest_period is {self.longest_period}; it must be finite and at least {self.shortest:g}."
@@ -267,6 +276,7 @@ class MoStGANV(nn.Module):
             config.relative_time,
             config.amplitudes,
             config.lr_multiplier,
+            config.waves,
         )
         self.image = Synthesis(config)
         self.register_buffer("style_mean", torch.zeros(config.style_dim))

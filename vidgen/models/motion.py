@@ -21,6 +21,10 @@ class MotionEncoder(nn.Module):
 
     Two unpadded convolutions along the codes, then the acyclic encoding. Only the codes that the asked times
     touch are convolved.
+
+    waves: values of the encoding, from which a network of two layers makes v; 0 (the paper) takes the
+    encoding itself. There each value of v swings at one period of its own, so that a movement at another
+    speed is another set of values; the network can say by any of the waves where in a movement a frame is.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class MotionEncoder(nn.Module):
         relative: bool = False,
         amplitudes: bool = False,
         rate: float = 0.01,
+        waves: int = 0,
     ) -> None:
         super().__init__()
         self.distance, self.kernel = distance, kernel
@@ -44,8 +49,12 @@ class MotionEncoder(nn.Module):
         self.first = EqualConv(inputs, noise_dim, kernel, dims=1, rate=rate)
         self.second = EqualConv(noise_dim, noise_dim, kernel, dims=1, rate=rate)
         self.encoding = AcyclicEncoding(
-            noise_dim, code_dim, distance, shortest, longest, relative, amplitudes
+            noise_dim, waves or code_dim, distance, shortest, longest, relative, amplitudes
         )
+        self.hidden, self.code = None, None
+        if waves:
+            self.hidden = EqualLinear(waves, 2 * code_dim, rate=rate)
+            self.code = EqualLinear(2 * code_dim, code_dim, rate=rate)
 
     def knots(self, last_time: float) -> int:
         """Count the noise codes that times up to `last_time` touch."""
@@ -63,7 +72,8 @@ class MotionEncoder(nn.Module):
             noise = torch.cat([noise, repeat(self.labels(label), "n d -> n l d", l=span)], -1)
         codes = self.first(rearrange(noise, "n l d -> n d l"))
         codes = rearrange(self.second(codes), "n d l -> n l d")
-        return self.encoding(codes, times, first)
+        moved = self.encoding(codes, times, first)
+        return self.code(activate(self.hidden(moved))) if self.hidden is not None else moved
 
     def smoothed(self, motion: Tensor, times: Tensor, label: Tensor | None, reach: Tensor) -> Tensor:
         """Average v over the last `reach` [n] frames before each time: as `forward`."""
