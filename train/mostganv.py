@@ -176,7 +176,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "length": 16,
         "content_dim": 64,
         "style_dim": 128,
-        "motion_dim": 16,
+        "motion_dim": 64,
         "code_dim": 64,
         "motion_distance": 16,
         "motion_kernel": 1,
@@ -193,6 +193,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "shortest_period": 4.0,
         "relative_time": True,
         "amplitudes": True,
+        "waves": 128,
         "longest": 8,
         "d_base_width": 16,
         "d_max_width": 128,
@@ -207,10 +208,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "redraw": 40.0,
         "features": 4.0,
         "kl": 0.01,
-        "kl_start": 5000,  # from 600 on, it left sprites' motion as wide as the prior: it told nothing
-        "kl_full": 10_000,
+        "kl_start": 3000,  # from 600 on, it left sprites' motion as wide as the prior: it told nothing
+        "kl_full": 8000,
+        "poses": 12,
+        "poses_still": False,
+        "poses_match": 10.0,
+        "poses_start": 2000,
+        "poses_end": 3000,
         "warm_up": 5000,
-        "lr_warm": 0.01,
+        "lr_warm": 0.006,
     },
 }
 
