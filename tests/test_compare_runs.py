@@ -18,13 +18,11 @@ LINE = (
 LINE += " --warm-up 1 --bfloat16 false --device cpu --threads 1 --steps 1 --log-every 1"
 
 
-def made_up(preset: str, minutes: float, scores: list[float], **figures: float) -> Run:
+def made_up(preset: str, minutes: float, scores: list[float], seed: int = 0, **figures: float) -> Run:
     each = 60 * minutes / max(len(scores), 1)
-    log = [{"step": 0, "processor_seconds": 0.0}]
-    for index, score in enumerate(scores, 1):
-        log += [{"step": index, "processor_seconds": index * each}, {"step": index, "score": score}]
+    log = [{"step": i, "processor_seconds": i * each, "score": score} for i, score in enumerate(scores, 1)]
     log.append({"step": 9, "processor_seconds": 60 * minutes})
-    return Run(preset, {"steps": 900}, log, figures)
+    return Run(Path(), preset, {"steps": 900, "seed": seed}, log, figures)
 
 
 def test_the_table_has_a_row_for_each_preset() -> None:
@@ -34,9 +32,9 @@ def test_the_table_has_a_row_for_each_preset() -> None:
         made_up("paper", 12, [], **{"FVD-c": 320.0, "MCS": 0.2}),
     ]
     lines = table(runs).splitlines()
-    assert lines[0] == "| preset | runs | steps | processor minutes | FVD-c | MCS |"
-    assert lines[2] == "| paper | 2 | 900 | 11.0 ± 1.4 | 310.0 ± 14.1 | 15.0% ± 7.1% |"
-    assert lines[3] == "| modern | 1 | 900 | 12.0 | 200.0 | 50.0% |"
+    assert lines[0] == "| preset | runs | steps | processor minutes | MCS | FVD-c |"
+    assert lines[2] == "| paper | 2 | 900 | 11.0 ± 1.4 | 15.0% ± 7.1% | 310.0 ± 14.1 |"
+    assert lines[3] == "| modern | 1 | 900 | 12.0 | 50.0% | 200.0 |"
 
 
 def test_scores_stand_at_the_processor_time_before_them() -> None:
@@ -82,6 +80,32 @@ def test_runs_are_read_and_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "is at step 1 of 2: let it end first" in capsys.readouterr().err
     assert main([str(tmp_path)]) == 2
     assert "holds no run" in capsys.readouterr().err
+    assert main([*runs[:2], "--curves", "a.mp4"]) == 2
+    assert "no picture" in capsys.readouterr().err
+
+
+def test_only_like_runs_are_compared() -> None:
+    compare.check_alike([made_up("paper", 1, []), made_up("paper", 1, [], 1), made_up("modern", 1, [])])
+    with pytest.raises(VidgenError, match="the same seed"):
+        compare.check_alike([made_up("paper", 1, []), made_up("paper", 2, [])])
+    other = made_up("paper", 1, [], 1)
+    other.options["steps"] = 901
+    with pytest.raises(VidgenError, match="another steps"):
+        compare.check_alike([made_up("paper", 1, []), other])
+
+
+@pytest.mark.parametrize(
+    ("options", "line", "told"),
+    [
+        ({"preset": "paper", "steps": 1, "a": "x"}, {"step": 1}, "translators are not compared"),
+        ({"preset": "paper", "steps": 1, "data": "x"}, {"step": 1}, "did not log the processor's time"),
+    ],
+)
+def test_other_runs_are_refused(tmp_path: Path, options: dict, line: dict, told: str) -> None:
+    (tmp_path / "options.json").write_text(json.dumps(options))
+    (tmp_path / "log.jsonl").write_text(json.dumps(line) + "\n")
+    with pytest.raises(VidgenError, match=told):
+        compare.read_run(tmp_path)
 
 
 def test_the_spread_of_one_run_is_not_claimed() -> None:

@@ -111,6 +111,12 @@ def test_prices_rise(source: ShapeSource) -> None:
     prices = [t.prices(index) for index in (0, 10, 15, 99)]
     assert [each["kl_content"] for each in prices] == [0, 0.25, 0.375, 0.5]
     assert [each["kl_motion"] for each in prices] == [0, 0, 0.25, 0.5]
+    assert [each["kl_poses"] for each in prices] == [0, 0.25, 0.375, 0.5]
+
+
+def test_knots_take_over_after_a_while(source: ShapeSource) -> None:
+    with pytest.raises(VidgenError, match="poses_start is 9 and poses_end 9; the knots take over"):
+        trainer(source, poses=3, poses_start=9, poses_end=9)
 
 
 def test_redrawing_learns_one_clip(source: ShapeSource) -> None:
@@ -294,6 +300,7 @@ def test_codes_of_frames_may_tell_movement_alone(source: ShapeSource) -> None:
 def test_knots_follow_the_codes_of_the_frames(source: ShapeSource) -> None:
     long = {"poses_start": 200, "poses_end": 400, "warm_up": 400}
     t = trainer(source, poses=3, poses_match=10.0, poses_still=False, waves=8, lr_warm=0.01, **long)
+    t.set_rates(0, 400)
     losses = [t.step(index)["match"] for index in range(60)]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 

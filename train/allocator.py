@@ -16,11 +16,12 @@ PADDING = 256 << 20
 def keep_freed() -> bool:
     """Let this process use freed memory again, also blocks of over 32 MiB, which glibc would give back.
 
-    Returns whether that was possible: with glibc only; others have rules of their own.
+    Returns whether that was possible: with a recent glibc only; others have rules of their own.
     """
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
         return False
-    library = ctypes.CDLL(None)
-    settings = {M_MMAP_THRESHOLD: MOST, M_TRIM_THRESHOLD: MOST, M_TOP_PAD: PADDING}
-    taken = [library.mallopt(name, value) for name, value in settings.items()]
-    return all(taken)
+    mallopt = ctypes.CDLL(None).mallopt
+    # An old glibc refuses so much, and must be left as it is: any of these ends its own adapting.
+    if not mallopt(M_MMAP_THRESHOLD, MOST):
+        return False
+    return bool(mallopt(M_TRIM_THRESHOLD, MOST)) and bool(mallopt(M_TOP_PAD, PADDING))

@@ -133,7 +133,7 @@ def run(
                 if team.leads and (due or stop):
                     state = _finite(trainer, step, kept)
                     if score and due:
-                        _rate(progress, watch, step, score(step))
+                        _rate(progress, watch, step, score(step), clock.read()[1])
                     progress.step, progress.sums = step, watch.sums
                     progress.seconds, progress.processor = clock.read()
                     kept = step if _save(out, progress, options, state, on_save) else kept
@@ -187,8 +187,8 @@ def _save(
     return checkpoints.save_state(out, {**vars(progress), "options": options, "trainer": state})
 
 
-def _rate(progress: Progress, watch: Watch, step: int, score: float) -> None:
-    watch.score(step, score)
+def _rate(progress: Progress, watch: Watch, step: int, score: float, processor: float) -> None:
+    watch.score(step, score, processor)
     if math.isfinite(score) and (progress.best is None or score < progress.best["score"]):
         progress.best = {"step": step, "score": score}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from vidgen.errors import VidgenError
 from vidgen.evaluation.generators import Request, measure, missing
 from vidgen.evaluation.readers import find_reader
 from vidgen.evaluation.real import open_real
+from vidgen.evaluation.report import MEANINGS
 from vidgen.session import Session
 
 METRICS = ("fvd", "mcs", "swap", "diversity")
@@ -31,44 +32,65 @@ METRICS = ("fvd", "mcs", "swap", "diversity")
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: the name of its preset, its options, the lines of its log, and its weights' figures."""
+    """An ended run: its folder, the name of its preset, its options, the lines of its log, and its weights'
+    figures.
+    """
 
+    folder: Path
     preset: str
     options: dict[str, Any]
     log: list[dict[str, Any]]
-    figures: dict[str, float]
+    figures: dict[str, float] = field(default_factory=dict)
 
     @property
     def minutes(self) -> float:
-        """Tell the processor's time, scores and sample sheets included."""
-        return max(line.get("processor_seconds", 0.0) for line in self.log) / 60
+        """Tell the processor's time."""
+        return self.log[-1]["processor_seconds"] / 60
 
     @property
     def curve(self) -> list[tuple[float, float]]:
         """Give (processor minutes, score) pairs."""
-        spent, found = 0.0, []
-        for line in self.log:
-            spent = line.get("processor_seconds", spent)
-            if "score" in line:
-                found.append((spent / 60, line["score"]))
-        return found
+        return [(line["processor_seconds"] / 60, line["score"]) for line in self.log if "score" in line]
 
 
-def read_run(folder: Path, data: str | None, cache: Path, samples: int) -> Run:
-    """Read a run and measure its weights; raises VidgenError where it has not ended."""
+def read_run(folder: Path) -> Run:
+    """Read a run of a generator; raises VidgenError where it has not ended."""
     options, log = report.read_json(folder / "options.json"), read_log(folder)
     if not options or not log:
         raise VidgenError(f"{folder} holds no run: give the folder that --out named.")
+    if "data" not in options:
+        raise VidgenError(f"{folder} holds no run of a generator: translators are not compared.")
     if log[-1]["step"] < options["steps"]:
         raise VidgenError(f"{folder} is at step {log[-1]['step']} of {options['steps']}: let it end first.")
-    session = Session(folder, threads=torch.get_num_threads())
-    info = session.info(str(folder / "model.safetensors"))
-    kind = options["data"]
-    real = open_real(kind, data, cache, info.clip_length, options.get("stride", 1), info.size)
+    if not all("processor_seconds" in line for line in log):
+        raise VidgenError(f"{folder} is of a version that did not log the processor's time.")
+    return Run(folder, options["preset"], options, log)
+
+
+def check_alike(runs: Sequence[Run]) -> None:
+    """Raise VidgenError where runs of one preset differ in more than the seed, or share it."""
+    for preset, group in grouped(runs).items():
+        for run in group[1:]:
+            differ = [n for n in run.options if n != "seed" and run.options[n] != group[0].options.get(n)]
+            if differ:
+                raise VidgenError(f"The runs of {preset} have another {differ[0]}: compare like with like.")
+        if len({run.options["seed"] for run in group}) < len(group):
+            raise VidgenError(f"Two runs of {preset} have the same seed.")
+
+
+def measure_run(run: Run, data: str | None, cache: Path, samples: int) -> dict[str, float]:
+    """Measure a run's weights: means over repetitions; what cannot be measured is said and left out."""
+    session = Session(run.folder, threads=torch.get_num_threads())
+    info, kind = session.info(str(run.folder / "model.safetensors")), run.options["data"]
+    real = open_real(kind, data, cache, info.clip_length, run.options.get("stride", 1), info.size)
     asked = Request(kind, find_reader(kind), real, samples, metrics=METRICS)
-    known = [name for name in METRICS if name not in missing(asked, info)]
-    found = measure(session, info, replace(asked, metrics=known))
-    return Run(options["preset"], options, log, {k: float(np.mean(v)) for k, v in found.values.items()})
+    unknown = missing(asked, info)
+    if real is None:
+        unknown["fvd"] = "it needs real clips: give --data"
+    for name, why in unknown.items():
+        sys.stderr.write(f"{run.folder}: {name} is left out, as {why}.\n")
+    found = measure(session, info, replace(asked, metrics=[name for name in METRICS if name not in unknown]))
+    return {name: float(np.mean(values)) for name, values in found.values.items()}
 
 
 def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -79,7 +101,8 @@ def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 def table(runs: Sequence[Run]) -> str:
     """Write one Markdown row for each preset: mean ± standard deviation over its runs."""
-    names = list(dict.fromkeys(name for run in runs for name in run.figures))
+    found = dict.fromkeys(name for run in runs for name in run.figures)
+    names = [name for name in MEANINGS if name in found]  # without the single factors
     rows = ["| preset | runs | steps | processor minutes |" + "".join(f" {name} |" for name in names)]
     rows.append("|---" * (4 + len(names)) + "|")
     for preset, group in grouped(runs).items():
@@ -87,8 +110,8 @@ def table(runs: Sequence[Run]) -> str:
         cells = [preset, str(len(group)), steps, spread([run.minutes for run in group], ".1f")]
         for name in names:
             values = [run.figures[name] for run in group if name in run.figures]
-            share = name == "MCS"
-            cells.append(spread(values, ".1%" if share else ".3g" if np.mean(values) < 10 else ".1f"))
+            form = ".1%" if name == "MCS" else ".3f" if name.startswith("Swap") else ".1f"
+            cells.append(spread(values, form))
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"
 
@@ -103,11 +126,8 @@ def spread(values: Sequence[float], form: str) -> str:
 
 def draw_curves(runs: Sequence[Run], path: Path) -> None:
     """Draw each run's score over the processor's time, one colour for each preset, in the suffix's format."""
-    if not any(run.curve for run in runs):
-        raise VidgenError("No run has scores to draw: train with --judge FILE.")
+    check_curves(runs, path)
     figure = Figure(figsize=(7, 3.5), layout="constrained")
-    if (form := path.suffix[1:].lower()) not in (known := figure.canvas.get_supported_filetypes()):
-        raise VidgenError(f"{path} is no picture to draw; end its name with one of {', '.join(known)}.")
     axes = figure.subplots()
     for number, (preset, group) in enumerate(grouped(runs).items()):
         scored = [run for run in group if run.curve]
@@ -117,13 +137,26 @@ def draw_curves(runs: Sequence[Run], path: Path) -> None:
     axes.set(xlabel="processor minutes", ylabel="Frechet distance in the judge's features", yscale="log")
     axes.legend()
     with replacing(path) as part, reported(path):
-        figure.savefig(part, format=form)
+        figure.savefig(part, format=path.suffix[1:].lower())
+
+
+def check_curves(runs: Sequence[Run], path: Path) -> None:
+    """Raise VidgenError where curves cannot be drawn."""
+    known = Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known:
+        raise VidgenError(f"{path} is no picture to draw; end its name with one of {', '.join(known)}.")
+    if not any(run.curve for run in runs):
+        raise VidgenError("No run has scores to draw: train with --judge FILE.")
 
 
 def compare(args: argparse.Namespace) -> None:
     """Print the table and draw the curves."""
     torch.set_num_threads(args.threads)
-    runs = [read_run(folder, args.data, args.cache, args.samples) for folder in args.runs]
+    runs = [read_run(folder) for folder in args.runs]
+    check_alike(runs)
+    if args.curves:
+        check_curves(runs, args.curves)
+    runs = [replace(run, figures=measure_run(run, args.data, args.cache, args.samples)) for run in runs]
     sys.stdout.write(table(runs))
     if args.curves:
         draw_curves(runs, args.curves)
@@ -136,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", help="real clips: an LPC clone, or a pack of train.prepare")
     parser.add_argument("--cache", type=Path, default=Path("runs/data"), help="for composed characters")
     parser.add_argument("--samples", type=int, default=192, help="clips of each repetition (192)")
-    parser.add_argument("--curves", type=Path, metavar="FILE", help="draw the scores as an SVG")
+    parser.add_argument("--curves", type=Path, metavar="FILE", help="draw the scores, as .svg, .png or .pdf")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
     return command.run(lambda: compare(args))

@@ -63,16 +63,17 @@ def evaluate(args: argparse.Namespace) -> None:
     request = Request(kind, reader, real, args.samples, args.seed, metrics)
     far = long_clips(real, lambda: open_real(kind, args.data, args.cache, LONG, stride, info.size))
     long = {LONG: far} if far and request.extractor else {}
-    with tqdm(total=SEEDS * args.samples * (1 + len(long)), unit="clip") as bar:
+    with tqdm(total=SEEDS * args.samples * (1 + len(long)) * (2 if real else 1), unit="clip") as bar:
         found = measure(session, info, request, bar.update)
         if long:
             extractor = request.extractor
             found.join(measure_lengths(session, info, request, extractor, long, bar.update, "FVD-c"))
-        values = found.values
-    marks = measure_real(request, chunk(info.clip_length, info.size)) if real else {}
-    if long:
-        alone = replace(request, real=far, metrics=["fvd"])
-        marks[f"FVD-c{LONG}"] = measure_real(alone, chunk(LONG, info.size))["FVD-c"]
+        values, marks = found.values, {}
+        if real:
+            marks = measure_real(request, chunk(info.clip_length, info.size), bar.update)
+        if long:
+            alone = replace(request, real=far, metrics=["fvd"])
+            marks[f"FVD-c{LONG}"] = measure_real(alone, chunk(LONG, info.size), bar.update)["FVD-c"]
     cards.write_card(
         session, args.model, kind, reader, cards.Figures(values, marks, args.samples, args.seed, args.data)
     )

@@ -165,6 +165,9 @@ class Options:
             raise VidgenError(f"augment is {self.augment}; choose a mean sign below 1, such as 0.6.")
         if self.judge_redrawn and not self.redraw:
             raise VidgenError("judge_redrawn is about redrawn clips: give redraw a weight, such as 40.")
+        if self.poses and not 0 <= self.poses_start < self.poses_end:
+            steps = f"poses_start is {self.poses_start} and poses_end {self.poses_end}"
+            raise VidgenError(f"{steps}; the knots take over from the one to the other.")
         if self.diversity and not self.motion_styles:
             raise VidgenError("diversity is about motion styles: take some, or add --diversity 0.")
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, reduce
+from einops import rearrange, reduce, repeat
 from torch import Tensor, nn
 
 LEAST_LOG_VARIANCE = -8.0
@@ -75,8 +75,7 @@ class FrameReader(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         small = F.adaptive_avg_pool2d(rearrange(clip, "n t c h w -> (n t) c h w"), self.side)
-        seen = F.leaky_relu(self.squeeze(self.body(small).flatten(1)), 0.2)
-        return rearrange(seen, "(n t) d -> n t d", n=len(clip)).float()
+        return rearrange(self.squeeze(self.body(small).flatten(1)), "(n t) d -> n t d", n=len(clip)).float()
 
 
 class MotionPosterior(FrameReader):
@@ -154,7 +153,7 @@ class PosePosterior(nn.Module):
 
     def forward(self, seen: Tensor, label: Tensor | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Infer: seen [n, t, d], label [n] -> v, drawn, [n, t, code_dim], and the few values' moments."""
-        few = self.few(_with_label(seen, label, self.num_labels))
+        few = self.few(_with_label(seen, label, self.num_labels)).float()
         if not self.still:
             mean, spread = few.chunk(2, -1)
             few = torch.cat([mean - mean.mean(1, keepdim=True), spread], -1)
@@ -164,13 +163,14 @@ class PosePosterior(nn.Module):
 
 
 def _with_label(features: Tensor, label: Tensor | None, num_labels: int) -> Tensor:
-    """Join the one-hot category, if there are any, to features [n, ..., d]."""
+    """Join the one-hot category, if there are any, to features [n, d] or [n, t, d]."""
     if not num_labels:
         return features
     assert label is not None
     which = F.one_hot(label, num_labels).to(features.dtype)
-    shape = (len(label), *[1] * (features.ndim - 2), num_labels)
-    return torch.cat([features, which.view(shape).expand(*features.shape[:-1], num_labels)], -1)
+    if features.ndim == 3:
+        which = repeat(which, "n d -> n t d", t=features.shape[1])
+    return torch.cat([features, which], -1)
 
 
 class StandardMoments(nn.Module):

@@ -3,7 +3,8 @@
 A judge names a clip's category (MCS), where the data have any, and reads its content and motion factors
 (swap error). It sees the training split only; its accuracy is of the test split's characters or people,
 stands in its file and goes into the cards (what each sees: train/judged.py). The factors of shapes are
-measured in the picture; their judge is for FVD-c. Five minutes on one core:
+measured in the picture; their judge is for FVD-c. Five to twenty-five minutes on one
+core:
 
     python -m train.probes sprites --data CLONE_OF_THE_LPC_SHEETS
     python -m train.probes actions --data actions.pack        (made as python -m train.prepare --help says)

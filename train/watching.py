@@ -108,9 +108,9 @@ class Watch:
         shown = {"img/s": f"{rate:.4g}", "GB": f"{line['memory_gb']:.3g}"}
         self.bar.set_postfix(shown | {n: f"{v:.3g}" for n, v in means.items()}, refresh=False)
 
-    def score(self, step: int, score: float) -> None:
-        """Write a line with a score."""
-        self._line(step, {"score": score})
+    def score(self, step: int, score: float, processor: float) -> None:
+        """Write a line with a score, and the processor's seconds until it."""
+        self._line(step, {"processor_seconds": round(processor, 1), "score": score})
 
     def _line(self, step: int, values: dict[str, float]) -> None:
         if self.log:

@@ -139,13 +139,15 @@ def _generator(
     request = replace(request, metrics=[name for name in request.metrics if name not in left_out])
     if options.sheet is not None and "memorisation" not in request.metrics:
         raise VidgenError("--sheet shows the nearest training clips: measure memorisation too.")
-    with bars(SEEDS * request.samples * (len(lengths) + bool(request.metrics))) as bar:
+    with bars(SEEDS * request.samples * (len(lengths) + 2 * bool(request.metrics))) as bar:
         found = generators.measure(session, info, request, bar.update) if request.metrics else Found()
         if i3d is not None:
             found.join(generators.measure_lengths(session, info, request, i3d, lengths, bar.update))
+        part, marks = chunk(info.clip_length, info.size), {}
+        if request.metrics:
+            marks = generators.measure_real(request, part, bar.update)
     if options.sheet is not None and found.closest is not None:
         _write(options.sheet, report.nearest_sheet(found.closest))
-    marks = generators.measure_real(request, chunk(info.clip_length, info.size)) if request.metrics else {}
     read_by = request.reader.name if request.reader else ""
     extractors = dict.fromkeys(("MCS", "ACD", "Swap error", "content: ", "motion: "), read_by)
     if (judge := request.extractor) is not None:

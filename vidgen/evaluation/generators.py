@@ -182,24 +182,28 @@ def measure_lengths(
     return found
 
 
-def measure_real(request: Request, part: int = 64) -> dict[str, list[float]]:
+def measure_real(
+    request: Request, part: int = 64, progress: Progress = lambda _: None
+) -> dict[str, list[float]]:
     """Measure real test clips the same way, as the mark to compare with: one value per repetition."""
     found = Found()
     for repetition in range(SEEDS):
-        found.add(_real_figures(request, np.random.default_rng([request.seed + repetition, 1]), part), {})
+        rng = np.random.default_rng([request.seed + repetition, 1])
+        found.add(_real_figures(request, rng, part, progress), {})
     tests = request.reader.tests if request.reader is not None else {}
     if "mcs" in request.metrics and "MCS" not in found.values and "category" in tests:
         found.values["MCS"] = [tests["category"]]
     return found.values
 
 
-def _real_figures(request: Request, rng: np.random.Generator, part: int) -> Figures:
+def _real_figures(request: Request, rng: np.random.Generator, part: int, progress: Progress) -> Figures:
     real = request.real
     assert real is not None
     sets = real.swaps(rng, request.samples) if real.swaps else {"base": real.test(rng, request.samples)}
     names = request.sets if real.swaps else ("base",)
     measures = _measures(request, rng, part, swaps=real.swaps is not None)
-    figures, _ = measured(_drawn({name: sets[name] for name in names}, request.reader, part), measures)
+    drawn = _drawn({name: sets[name] for name in names}, request.reader, part)
+    figures, _ = measured(_reported(drawn, progress), measures)
     if "mcs" in request.metrics and request.reader is not None and real.labelled:
         chosen, labels = real.labelled(rng, request.samples)
         figures |= measured(_drawn({"base": chosen}, request.reader, part, labels), [control()])[0]
