@@ -11,6 +11,7 @@ from PIL import Image
 from train import compare, mocogan
 from train.compare import Run, draw_curves, main, table
 from vidgen.errors import VidgenError
+from vidgen.evaluation.report import with_spread
 
 LINE = (
     "--data shapes --size 32 --batch 2 --base-width 8 --d-width 8 --v-width 8 --content-dim 6 --motion-dim 4"
@@ -109,5 +110,6 @@ def test_other_runs_are_refused(tmp_path: Path, options: dict, line: dict, told:
 
 
 def test_the_spread_of_one_run_is_not_claimed() -> None:
-    assert compare.spread([2.0], ".1f") == "2.0"
-    assert compare.spread([], ".1f") == "–"
+    assert with_spread("{:.1f}", [2.0]) == "2.0"
+    assert with_spread("{:.1f}", [2.0, 2.0]) == "2.0 ± 0.0"
+    assert with_spread("{:.1f}", []) == ""

@@ -18,7 +18,7 @@ from vidgen._clips.files import replacing, reported
 from vidgen.catalogue import TRANSLATORS, ModelInfo, read_header
 from vidgen.errors import VidgenError
 from vidgen.evaluation.readers import Reader
-from vidgen.evaluation.report import MEANINGS
+from vidgen.evaluation.report import MEANINGS, pattern_of, with_spread
 from vidgen.recipe import Recipe
 from vidgen.session import Session
 from vidgen.video_io import filmstrip
@@ -127,18 +127,11 @@ class Figures:
         """Format a figure as mean ± standard deviation over the repetitions."""
         if len(self.values[name]) < 2 or not np.isfinite(self.values[name]).all():
             return "none: its clips do not differ"
-        return self._spread(name, self.values[name])
+        return with_spread(pattern_of(name), self.values[name])
 
     def real_text(self, name: str) -> str:
         """Format the same of real clips."""
-        return self._spread(name, self.real[name]) if name in self.real else ""
-
-    def _spread(self, name: str, values: list[float]) -> str:
-        pattern, spread = self._pattern(name), np.std(values, ddof=1) if len(values) > 1 else 0
-        return pattern.format(np.mean(values)) + (f" ± {pattern.format(spread)}" if spread else "")
-
-    def _pattern(self, name: str) -> str:
-        return MEANINGS[name][0] if name in MEANINGS else "{:.3f}"
+        return with_spread(pattern_of(name), self.real[name]) if name in self.real else ""
 
     def command(self, path: Path) -> str:
         """Give the command that measured; of the data only the folder's name."""

@@ -24,7 +24,7 @@ from vidgen.errors import VidgenError
 from vidgen.evaluation.generators import Request, measure, missing
 from vidgen.evaluation.readers import find_reader
 from vidgen.evaluation.real import open_real
-from vidgen.evaluation.report import MEANINGS
+from vidgen.evaluation.report import MEANINGS, pattern_of, with_spread
 from vidgen.session import Session
 
 METRICS = ("fvd", "mcs", "swap", "diversity")
@@ -107,21 +107,12 @@ def table(runs: Sequence[Run]) -> str:
     rows.append("|---" * (4 + len(names)) + "|")
     for preset, group in grouped(runs).items():
         steps = "/".join(f"{count:,}" for count in dict.fromkeys(run.options["steps"] for run in group))
-        cells = [preset, str(len(group)), steps, spread([run.minutes for run in group], ".1f")]
+        cells = [preset, str(len(group)), steps, with_spread("{:.1f}", [run.minutes for run in group])]
         for name in names:
             values = [run.figures[name] for run in group if name in run.figures]
-            form = ".1%" if name == "MCS" else ".3f" if name.startswith("Swap") else ".1f"
-            cells.append(spread(values, form))
+            cells.append(with_spread(pattern_of(name), values) or "–")
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"
-
-
-def spread(values: Sequence[float], form: str) -> str:
-    """Write the mean and, of several values, their standard deviation."""
-    if not values:
-        return "–"
-    more = f" ± {np.std(values, ddof=1):{form}}" if len(values) > 1 else ""
-    return f"{np.mean(values):{form}}{more}"
 
 
 def draw_curves(runs: Sequence[Run], path: Path) -> None:

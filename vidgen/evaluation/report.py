@@ -88,6 +88,11 @@ def figures_of(
     }
 
 
+def with_spread(pattern: str, values: Sequence[float]) -> str:
+    """Format the mean and, of several values, their standard deviation; nothing of none."""
+    return " ± ".join(pattern.format(value) for value in _spread(values) if value is not None)
+
+
 def _spread(values: Sequence[float]) -> tuple[float | None, float | None]:
     """Give mean and standard deviation, as far as there are any."""
     mean = _number(np.mean(values)) if len(values) else None
@@ -153,11 +158,12 @@ def shown(name: str, figure: Figure, mean: str = "mean", spread: str = "spread")
     if figure[mean] is None:
         return "none"
     values = [figure[mean], figure.get(spread)]
-    texts = [_pattern(name).format(value) for value in values if value is not None]
+    texts = [pattern_of(name).format(value) for value in values if value is not None]
     return " ± ".join(texts)
 
 
-def _pattern(name: str) -> str:
+def pattern_of(name: str) -> str:
+    """Give the format of a figure."""
     return MEANINGS[name][0] if name in MEANINGS else "{:.3f}"
 
 
