@@ -17,7 +17,7 @@ if sys.argv[1] == "keep":
     assert allocator.keep_freed()
 def work():
     maps = [torch.zeros(10 << 20) for _ in range(3)]  # of 40 MiB each
-for _ in range(4):
+for _ in range(12):  # 4 to 6, seen 30 times, until the heap is laid out
     work()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(3):
