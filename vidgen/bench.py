@@ -14,7 +14,7 @@ from vidgen import checkpoint, sampling
 from vidgen.recipe import Recipe
 from vidgen.session import ModelInfo
 
-CLIPS, FRAMES, RUNS = 64, 16, 3
+CLIPS, FRAMES, RUNS = 64, 16, 5
 SIZE = 64  # pixels; of larger frames, fewer clips are drawn: the plain way holds all of them at once
 
 

@@ -162,4 +162,5 @@ class DoublingConv(nn.Module):
         outside[:, 1, ..., 0] = 0
         outside[:, 0, ..., -1] = 0
         drawn = F.conv2d(windows, self.weight, self.bias)
-        return rearrange(drawn, "n (a b o) h w -> n o (h a) (w b)", a=2, b=2)
+        pixels = rearrange(drawn, "n (a b o) h w -> n (h a) (w b) o", a=2, b=2)
+        return rearrange(pixels, "n h w o -> n o h w")  # channels last, as bytes are wanted

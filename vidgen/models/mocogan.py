@@ -168,6 +168,9 @@ class ImageGenerator(nn.Module):
 class FastImageGenerator(nn.Module):
     """G_I for rendering: the same function in eval mode, with the norms folded into the convolutions."""
 
+    WHOLE = 2  # layers of small maps, which take all frames at once
+    PART = 16  # frames for the rest: the C library gives larger maps back to the system, to ask for them anew
+
     def __init__(self, image: ImageGenerator) -> None:
         super().__init__()
         ups = [fold_norm(up, norm) for up, norm in zip(image.ups, image.norms, strict=True)]
@@ -185,8 +188,17 @@ class FastImageGenerator(nn.Module):
     def forward(self, latent: Tensor) -> Tensor:
         code = latent.flatten(1)  # n d
         x = self.first(latent).relu_()  # n c 4 4
-        for up, modulate in zip(self.ups, self.modulations, strict=True):
+        x = self._raised(x, code, slice(self.WHOLE))
+        parts = zip(x.split(self.PART), code.split(self.PART), strict=True)
+        return torch.cat([self._finished(*part) for part in parts])
+
+    def _raised(self, x: Tensor, code: Tensor, layers: slice) -> Tensor:
+        for up, modulate in zip(self.ups[layers], self.modulations[layers], strict=True):
             x = modulate(up(x), code)  # n c 2h 2w
+        return x
+
+    def _finished(self, x: Tensor, code: Tensor) -> Tensor:
+        x = self._raised(x, code, slice(self.WHOLE, None))
         return self.paint(self.last(x, code), code)
 
 
