@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from pathlib import Path
@@ -195,6 +196,7 @@ def test_diversity_loss_is_zero_for_different_styles_alone() -> None:
         {"size": 16, "attention_to": 16},
         {"size": 64, "base_width": 3, "attention_to": 32, "channels": 1},
         {"mapping_layers": 3, "shortest_period": 2.5},
+        {"couplings": 2},
     ],
 )
 @pytest.mark.parametrize("labels", [0, 3])
@@ -315,6 +317,24 @@ def test_a_network_makes_motion_codes_of_waves() -> None:
         MoStGANVConfig(**{**TINY, "waves": 9})
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("labels", [0, 3])
+def test_noise_of_codes_draws_the_same_frames(labels: int) -> None:
+    """What the inference networks find, taken back through the flows, must arrive where they said."""
+    plain = model(num_labels=labels)
+    m = MoStGANV(dataclasses.replace(plain.config, couplings=4)).eval()
+    m.load_state_dict(plain.state_dict() | {k: v for k, v in m.state_dict().items() if "flow" in k})
+    (content, motion, times), label = codes(m), torch.tensor([0, 2]) if labels else None
+    wanted = plain.latents(content, motion, times, label)
+    assert torch.equal(m.latents(content, motion, times, label), wanted)  # flows begin as the identity
+    for weight in [*m.content_flow.parameters(), *m.knot_flow.parameters()]:
+        nn.init.normal_(weight, 0, 0.1)
+    assert (m.latents(content, motion, times, label) - wanted).abs().max() > 0.01
+    (content, _), (motion, log_determinant) = m.noise_of(content, motion, label)
+    assert log_determinant.shape == (2,)
+    torch.testing.assert_close(m.latents(content, motion, times, label), wanted, atol=1e-4, rtol=1e-3)
+
+
 def test_smoothness_calms_the_motion() -> None:
     m = model(clip_length=16)
     _, motion, times = codes(m, 2, 40)
@@ -400,6 +420,7 @@ def test_bad_input_is_one_sentence(times: list, label: list | None, message: str
         ("longest_period", math.inf),
         ("shortest_period", math.nan),
         ("style_rank", 0),
+        ("couplings", -1),
     ],
 )
 def test_config_refuses(option: str, value: object) -> None:

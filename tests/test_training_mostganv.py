@@ -353,3 +353,26 @@ def test_parts_of_one_clip_are_refused(source: ShapeSource) -> None:
 def test_an_inferred_code_is_never_wider_than_its_prior() -> None:
     _, log_variance = StandardMoments(1)(torch.tensor([[0.0, -99.0], [0.0, 99.0]]))
     assert log_variance.flatten().tolist() == pytest.approx([-8, 0])
+
+
+def test_the_flows_learn_and_the_clips_are_redrawn_through_them(source: ShapeSource) -> None:
+    t = trainer(source, warm_up=9, couplings=4, kl_start=0, kl_full=1, kl=0.5, redraw=1.0)
+    t.set_rates(0, 10)
+    for index in range(2):
+        log = t.step(index)
+    assert math.isfinite(sum(log.values()))
+    for flow in (t.g.content_flow, t.g.knot_flow):
+        assert min(coupling.body[-1].weight.abs().max().item() for coupling in flow.couplings) > 0
+
+
+def test_flows_are_the_same_prior_to_begin_with(source: ShapeSource) -> None:
+    """The distance from it, estimated from draws, is then on average the closed form's."""
+    t = trainer(source, couplings=2)
+    torch.manual_seed(0)
+    content = torch.randn(1, 6).expand(20_000, 6), torch.full((20_000, 6), -1.0)
+    motion = torch.randn(1, 3, 4).expand(20_000, 3, 4), torch.full((20_000, 3, 4), -2.0)
+    label = torch.zeros(20_000, dtype=torch.long)
+    (noise, knots), found = t._noise(content, motion, label)
+    assert (noise.shape, knots.shape) == ((20_000, 6), (20_000, 3, 4))
+    for moments, distance in zip((content, motion), found.values(), strict=True):
+        assert distance.item() == pytest.approx(losses.kl_to_normal(*moments).item(), rel=0.02)

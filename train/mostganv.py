@@ -75,6 +75,7 @@ class Options:
     relative_time: bool = False
     amplitudes: bool = False
     waves: int = 0
+    couplings: int = 0
     # discriminator
     frames: int = 3
     longest: int = 32  # from the first of these frames to the last, at most
@@ -258,7 +259,9 @@ class MoStGANVTrainer:
             "augment": self.augment,
             "average": self.average.model,
         }
-        making = [{"params": list(self.g.parameters()), "betas": (o.beta1, o.beta2)}]
+        flows = [*self.g.content_flow.parameters(), *self.g.knot_flow.parameters()]
+        others = [weight for weight in self.g.parameters() if all(weight is not flow for flow in flows)]
+        making = [{"params": others, "betas": (o.beta1, o.beta2)}]
         if o.redraw:
             self.q_content = ContentPosterior(o.size, 3, o.content_dim, standard=True).to(self.device)
             clocks = 2.0 * o.motion_distance * 2.0 ** torch.arange(4)  # the redrawn clips begin at codes
@@ -270,7 +273,7 @@ class MoStGANVTrainer:
                 self.q_poses = PosePosterior(o.poses, o.code_dim, labels, o.poses_still).to(self.device)
                 inferring["q_poses"] = self.q_poses
             self.parts |= inferring
-            weights = [weight for part in inferring.values() for weight in part.parameters()]
+            weights = [weight for part in inferring.values() for weight in part.parameters()] + flows
             making.append({"params": weights, "betas": (0.9, 0.99)})
         self.opt_g = torch.optim.Adam(making, o.lr)
         lazy = o.r1_every / (o.r1_every + 1) if o.r1 else 1.0  # R1 has steps of its own in StyleGAN2
@@ -360,13 +363,9 @@ class MoStGANVTrainer:
             content, motion, first, seen = self._inferred(batch)
             picks = self._picks(n, judged).to(self.device)
             which = torch.arange(n, device=self.device)[:, None], picks
-            made["kl"] = {
-                "kl_content": losses.kl_to_normal(*content),
-                "kl_motion": losses.kl_to_normal(*motion),
-            }
-            knots = self._placed(draw(*motion), first)
+            drawn, made["kl"] = self._noise(content, motion, batch.label)
             times = torch.arange(o.length, device=self.device) + o.motion_distance * first[:, None].float()
-            point = self._latents(draw(*content), knots, times, batch.label)
+            point = self._latents(drawn[0], self._placed(drawn[1], first), times, batch.label)
             if taught:
                 point = self._taught(point, seen, batch.label, taught, made)
             points.append(point[which])
@@ -413,6 +412,24 @@ class MoStGANVTrainer:
         first = torch.randint(codes, (len(batch.video),)).to(self.device)
         start, seen = self.o.motion_distance * first.float(), self.q_frames(batch.video)
         return self.q_content(batch.references), self.q_motion(seen, start, batch.label), first, seen
+
+    def _noise(
+        self, content: tuple[Tensor, Tensor], motion: tuple[Tensor, Tensor], label: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:
+        """Draw codes of the moments of q, and give the noise behind them, [n, d] and [n, l, d], and how far
+        q is from the prior.
+        """
+        drawn = draw(*content), draw(*motion)
+        if not self.o.couplings:
+            apart = losses.kl_to_normal(*content), losses.kl_to_normal(*motion)
+            return drawn, dict(zip(("kl_content", "kl_motion"), apart, strict=True))
+        with torch.autocast(self.device.type, enabled=False):
+            behind_content, behind_motion = self.g.noise_of(*drawn, label if self.g.num_labels else None)
+        flat = [part.flatten(1) for part in (drawn[1], *motion, behind_motion[0])]
+        return (behind_content[0], behind_motion[0]), {
+            "kl_content": losses.distance_to_prior(drawn[0], content, *behind_content),
+            "kl_motion": losses.distance_to_prior(flat[0], (flat[1], flat[2]), flat[3], behind_motion[1]),
+        }
 
     def _placed(self, knots: Tensor, first: Tensor) -> Tensor:
         """Put each clip's knots [n, l, d] at row `first` [n] of a longer motion; no frame reads the other
@@ -514,7 +531,8 @@ class MoStGANVTrainer:
                     self.q_content(batch.references)[0],
                     self.q_motion(self.q_frames(batch.video), start, batch.label)[0],
                 )
-            again = model(*codes, times[:4], label)
+            (content, _), (motion, _) = model.noise_of(*codes, label)
+            again = model(content, motion, times[:4], label)
             sheets.append(rearrange(torch.stack([batch.video, again], 1), "n two t c h w -> (n two) t c h w"))
         write_sheet(folder, index, rearrange(torch.cat(sheets), "n t c h w -> (n h) (t w) c"))
 

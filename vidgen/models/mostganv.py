@@ -17,12 +17,13 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from einops import einsum, rearrange, repeat
+from einops import einsum, rearrange, reduce, repeat
 from torch import Tensor, nn
 
 from vidgen.errors import VidgenError, check_least
 from vidgen.layers import EqualConv, EqualLinear, activate, batch_deviation, double, normalise
 from vidgen.models.contract import check_codes
+from vidgen.models.flows import CodeFlow
 from vidgen.models.mostatt import EPSILON, PlainStyledConv, StyledConv, ToColour, diversity_loss
 from vidgen.models.motion import MotionEncoder, MotionStyles
 from vidgen.timecodes import DistanceFeatures
@@ -46,7 +47,8 @@ class MoStGANVConfig:
     the patterns after the content style ("content", the paper) or before ("motion"). attention_from,
     attention_to: resolutions of the layers that follow the motion styles.
     label_dim: of a category's embedding. lr_multiplier: of the mapping's and the motion encoder's learning
-    rate. clip_length: frames of a training clip.
+    rate. couplings: of the flows that turn noise into content and noise codes as real clips have them; 0 (the
+    paper) takes the noise itself. clip_length: frames of a training clip.
     """
 
     size: int = 256
@@ -75,6 +77,7 @@ class MoStGANVConfig:
     lr_multiplier: float = 0.01
     base_width: int = 64
     max_width: int = 512
+    couplings: int = 0
     clip_length: int = 16
 
     def __post_init__(self) -> None:
@@ -106,6 +109,7 @@ class MoStGANVConfig:
             "motion_styles",
             "num_labels",
             "shortest_period",
+            "couplings",
             "attention_from",
             "attention_to",
         )
@@ -263,6 +267,8 @@ class MoStGANV(nn.Module):
             config.motion_dim,
             config.num_labels,
         )
+        self.content_flow = CodeFlow(config.content_dim, 0, config.couplings)
+        self.knot_flow = CodeFlow(config.motion_dim, config.num_labels, config.couplings)
         self.mapping = Mapping(config)
         self.motion = MotionEncoder(
             config.motion_dim,
@@ -287,7 +293,28 @@ class MoStGANV(nn.Module):
 
     def style(self, content: Tensor, label: Tensor | None = None) -> Tensor:
         """Give the content style w: content [n, d], label [n] or None -> [n, style_dim]."""
-        return self.mapping(content, label)
+        return self.mapping(self.content_flow(content, None), label)
+
+    def knots(self, motion: Tensor, label: Tensor | None) -> Tensor:
+        """Turn noise along the clip, [n, l, d], given the category [n], into noise codes as real clips have
+        them.
+        """
+        each, labels = _rows(motion, label)
+        return rearrange(self.knot_flow(each, labels), "(n l) d -> n l d", n=len(motion))
+
+    def noise_of(
+        self, content: Tensor, knots: Tensor, label: Tensor | None
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Give the noise behind content codes [n, d] and behind noise codes [n, l, d] of category [n], each
+        with the log determinant [n] of the map from code to noise.
+        """
+        noise, log_determinant = self.knot_flow.inverse(*_rows(knots, label))
+        shape = {"n": len(knots)}
+        behind = rearrange(noise, "(n l) d -> n l d", **shape)
+        return (
+            self.content_flow.inverse(content, None),
+            (behind, reduce(log_determinant, "(n l) -> n", "sum", **shape)),
+        )
 
     @torch.no_grad()
     def track(self, style: Tensor) -> None:
@@ -315,7 +342,8 @@ class MoStGANV(nn.Module):
         reach = length * torch.as_tensor(smoothness, dtype=times.dtype, device=times.device).expand(
             len(times)
         )
-        moved = self.motion.smoothed(motion[clip], times[clip], category, reach[clip])
+        knots = self.knots(motion[clip], category)
+        moved = self.motion.smoothed(knots, times[clip], category, reach[clip])
         walked = _own_rows(moved, of_frame)
         if isinstance(strength, float) and strength == 1.0:
             return walked
@@ -324,7 +352,7 @@ class MoStGANV(nn.Module):
         first = (
             None if category is None else category[of_frame.gather(1, times.argmin(1, keepdim=True))[:, 0]]
         )
-        rest = self.motion(motion, begin, first).mean(1, keepdim=True)
+        rest = self.motion(self.knots(motion, first), begin, first).mean(1, keepdim=True)
         scale = torch.as_tensor(strength, dtype=walked.dtype, device=walked.device).reshape(-1, 1, 1)
         return torch.lerp(rest, walked, scale)
 
@@ -403,6 +431,14 @@ class MoStGANV(nn.Module):
             return clip, label, of_frame
         number, of_frame = torch.unique(of_frame * self.num_labels + label, return_inverse=True)
         return number // self.num_labels, number % self.num_labels, of_frame
+
+
+def _rows(motion: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """List rows along clips, [n, l, d] -> [(n l), d], and the category of each, if there are any: [n] -> [(n
+    l)].
+    """
+    labels = None if label is None else repeat(label, "n -> (n l)", l=motion.shape[1])
+    return rearrange(motion, "n l d -> (n l) d"), labels
 
 
 def _own_rows(values: Tensor, pair: Tensor) -> Tensor:
