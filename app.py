@@ -549,6 +549,7 @@ def wire_retargeting(studio: web_retarget.Studio, parts: dict[str, Any], uploads
     asked = []
     for name, parameter in named.parameters.items():
         value = {"video": None, "model": next(iter(studio.models))}.get(name, parameter.default)
+        value = list(value) if isinstance(value, tuple) else value
         asked.append(kinds.get(name, gr.Textbox)(value, visible=False, label=name))
     gr.Button(visible=False).click(
         told(once), asked, api_name="retarget", api_description=inspect.getdoc(retarget), **how

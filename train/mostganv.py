@@ -198,6 +198,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "relative_time": True,
         "amplitudes": True,
         "waves": 128,
+        "couplings": 6,
         "longest": 8,
         "d_base_width": 16,
         "d_max_width": 128,
