@@ -33,7 +33,7 @@ def fresh_pages(way: str) -> int:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="The C library has rules of its own.")
 def test_freed_memory_is_used_again() -> None:
-    assert 10 * fresh_pages("keep") < fresh_pages("leave")
+    assert fresh_pages("keep") < 1_000 < 50_000 < fresh_pages("leave")
 
 
 def test_other_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

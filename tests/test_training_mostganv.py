@@ -309,8 +309,7 @@ def test_knots_follow_the_codes_of_the_frames(source: ShapeSource) -> None:
         made["match"].backward()
         optimizer.step()
         found.append(made["match"].item())
-    assert found[0] > 0.95
-    assert np.mean(found[-10:]) < 0.85
+    assert np.mean(found[-10:]) < 0.75 < 0.95 < found[0]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
