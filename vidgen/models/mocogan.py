@@ -169,7 +169,7 @@ class FastImageGenerator(nn.Module):
     """G_I for rendering: the same function in eval mode, with the norms folded into the convolutions."""
 
     WHOLE = 2  # layers of small maps, which take all frames at once
-    PART = 16  # frames for the rest: the C library gives larger maps back to the system, to ask for them anew
+    PART = 8  # frames for the rest: their maps stay in the cache from one layer to the next
 
     def __init__(self, image: ImageGenerator) -> None:
         super().__init__()
