@@ -35,13 +35,16 @@ from train.posterior import (
     draw,
     evaluating,
 )
+from train.pretrained import perceptual_distance, pretrained
+from train.projected import ProjectedDiscriminator
 from train.sheets import write_sheet
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError, check_least
 from vidgen.models.mostganv import Discriminator, MoStGANV, MoStGANVConfig
 from vidgen.timecodes import sample_times
 
-LOGISTIC = "bce"  # the non-saturating logistic loss, as train/losses.py calls it
+CRITICS = ("frames", "projected")
+LOSSES = ("bce", "hinge")  # the non-saturating logistic loss and the hinge loss of train/losses.py
 ROWS = 10  # of generated clips on a sheet
 
 
@@ -77,6 +80,8 @@ class Options:
     waves: int = 0
     couplings: int = 0
     # discriminator
+    critic: str = "frames"  # or "projected": of frozen features (train/projected.py)
+    loss: str = "bce"
     frames: int = 3
     longest: int = 32  # from the first of these frames to the last, at most
     differences: bool = True
@@ -87,6 +92,7 @@ class Options:
     # optimisation
     batch: int = 64
     lr: float = 0.0025
+    lr_d: float = 0.0  # of the discriminator; 0: lr
     beta1: float = 0.0
     beta2: float = 0.99
     r1: float = 10.0  # gamma
@@ -102,6 +108,7 @@ class Options:
     # inference networks; redraw 0 turns them off
     redraw: float = 0.0  # weight of the error of redrawn real clips
     features: float = 0.0  # weight of the discriminator's feature distance between real and redrawn frames
+    perceptual: float = 0.0  # weight of their distance in features of photographs (train/pretrained.py)
     redraw_frames: int = 4
     judge_redrawn: bool = False  # the discriminator sees redrawn clips, too
     references: int = 3  # frames from which the content is inferred
@@ -149,11 +156,20 @@ class Options:
             "style_start",
             "features",
             "poses",
+            "perceptual",
+            "lr_d",
             "poses_match",
             "r1",
             "diversity",
             "augment",
         )
+        for name, choices in (("critic", CRITICS), ("loss", LOSSES)):
+            if getattr(self, name) not in choices:
+                raise VidgenError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}.")
+        if self.critic == "projected" and (self.r1 or self.features):
+            raise VidgenError(
+                "A projected critic has no r1 and no features of its own: add --r1 0 --features 0."
+            )
         for name in ("frames", "redraw_frames"):
             if getattr(self, name) > self.length:
                 raise VidgenError(f"{name} is {getattr(self, name)}; a clip has {self.length} frames.")
@@ -242,16 +258,10 @@ class MoStGANVTrainer:
         torch.manual_seed(o.seed)
         self.g = MoStGANV(MoStGANVConfig(**own, num_labels=labels, clip_length=o.length)).to(self.device)
         self._calm()
-        self.d = Discriminator(
-            o.size,
-            base_width=o.d_base_width,
-            max_width=o.d_max_width,
-            frames=o.frames,
-            num_labels=labels,
-            differences=o.differences,
-            longest=o.longest,
-            fold=o.d_fold,
-        ).to(self.device)
+        self.d = discriminator(o, labels).to(self.device)
+        self.photographs = None
+        if o.perceptual:
+            self.photographs = self.d.frozen if o.critic == "projected" else pretrained().to(self.device)
         self.augment = AdaptiveAugment(o.augment, o.augment_images // self.team.parts).to(self.device)
         self.average = EMA(self.g, 0.5 ** (o.batch / o.ema_images))
         self.parts: dict[str, torch.nn.Module] = {
@@ -278,7 +288,7 @@ class MoStGANVTrainer:
             making.append({"params": weights, "betas": (0.9, 0.99)})
         self.opt_g = torch.optim.Adam(making, o.lr)
         lazy = o.r1_every / (o.r1_every + 1) if o.r1 else 1.0  # R1 has steps of its own in StyleGAN2
-        self.lr_d = o.lr * lazy
+        self.lr_d = (o.lr_d or o.lr) * lazy
         self.opt_d = torch.optim.Adam(self.d.parameters(), self.lr_d, betas=(o.beta1**lazy, o.beta2**lazy))
 
     @torch.no_grad()
@@ -461,7 +471,7 @@ class MoStGANVTrainer:
         video = batch.video[torch.arange(n, device=self.device)[:, None], picks.long()]
         real = self.judge(video, picks, batch.label)
         fake = self.judge(made["video"].detach(), made["times"], made["label"])
-        loss = losses.discriminator_loss(real, fake, LOGISTIC)
+        loss = losses.discriminator_loss(real, fake, self.o.loss)
         log = {"d": loss.item(), "real": real.mean().item(), "fake": fake.mean().item()}
         if o.r1 and index % o.r1_every == 0:
             with torch.autocast(self.device.type, enabled=False):
@@ -482,7 +492,7 @@ class MoStGANVTrainer:
         o, log, loss = self.o, {}, torch.zeros((), device=self.device)
         self.d.requires_grad_(False)
         if adversarial:
-            loss = losses.generator_loss(self.judge(made["video"], made["times"], made["label"]), LOGISTIC)
+            loss = losses.generator_loss(self.judge(made["video"], made["times"], made["label"]), self.o.loss)
             log["g"] = loss.item()
         if o.redraw:
             error = losses.redraw_error(made["redrawn"].float(), made["wanted"], made["still"])
@@ -491,6 +501,12 @@ class MoStGANVTrainer:
             if "match" in made:
                 loss, log = loss + o.poses_match * made["match"], log | {"match": made["match"].item()}
             log |= {"redraw": error.item()} | {name: value.item() for name, value in made["kl"].items()}
+            if self.photographs is not None:
+                pair = (
+                    rearrange(made[key].float(), "n f c h w -> (n f) c h w") for key in ("redrawn", "wanted")
+                )
+                apart = perceptual_distance(*(self.photographs(frames) for frames in pair))
+                loss, log = loss + o.perceptual * apart, log | {"perceptual": apart.item()}
             if adversarial and o.features:
                 pair = (rearrange(made[key], "n f c h w -> (n f) c h w") for key in ("redrawn", "wanted"))
                 apart = losses.feature_distance(*(self.d.features(frames) for frames in pair))
@@ -536,6 +552,15 @@ class MoStGANVTrainer:
             again = model(content, motion, times[:4], label)
             sheets.append(rearrange(torch.stack([batch.video, again], 1), "n two t c h w -> (n two) t c h w"))
         write_sheet(folder, index, rearrange(torch.cat(sheets), "n t c h w -> (n h) (t w) c"))
+
+
+def discriminator(options: Options, labels: int) -> Discriminator | ProjectedDiscriminator:
+    """Build the discriminator of a recipe."""
+    o, told = options, {"frames": options.frames, "num_labels": labels, "longest": options.longest}
+    if o.critic == "projected":
+        return ProjectedDiscriminator(o.size, width=o.d_base_width, **told)
+    widths = {"base_width": o.d_base_width, "max_width": o.d_max_width, "fold": o.d_fold}
+    return Discriminator(o.size, differences=o.differences, **widths, **told)
 
 
 def export(

@@ -459,6 +459,31 @@ class DiscriminatorBlock(nn.Module):
         return (self.second(self.first(x)) + self.shortcut(x)) / math.sqrt(2)
 
 
+class Told(nn.Module):
+    """Embed what a discriminator is told about a clip, the distances of its frames and its category: times
+    [n, t] ascending, in frames, label [n] or None -> [n, d] of unit second moment (StyleGAN-V, section 3.3).
+    """
+
+    def __init__(self, frames: int, longest: int, num_labels: int, dim: int) -> None:
+        super().__init__()
+        self.distances = DistanceFeatures(longest)
+        self.labels = nn.Embedding(num_labels, dim) if num_labels else None
+        told = 1 + (frames - 1) * self.distances.dim + (dim if num_labels else 0)
+        self.layers = nn.ModuleList([EqualLinear(told, dim), EqualLinear(dim, dim)])
+
+    def forward(self, times: Tensor, label: Tensor | None) -> Tensor:
+        times = times.float()
+        with torch.autocast(times.device.type, enabled=False):
+            parts = [torch.ones_like(times[:, :1]), self.distances(times)]
+            if self.labels is not None:
+                assert label is not None
+                parts.append(self.labels(label))
+            x = torch.cat(parts, 1)
+            for layer in self.layers:
+                x = activate(layer(x))
+            return normalise(x)
+
+
 class Discriminator(nn.Module):
     """Judge a few frames of a clip, knowing how far apart they are (StyleGAN-V, section 3.3).
 
@@ -511,12 +536,7 @@ class Discriminator(nn.Module):
         self.last = EqualConv(widths[4] + 1, widths[4], 3)
         self.dense = EqualLinear(widths[4] * 16, widths[4])
         self.head = EqualLinear(widths[4], embedding_dim)
-        self.distances = DistanceFeatures(longest)
-        self.labels = nn.Embedding(num_labels, embedding_dim) if num_labels else None
-        told = 1 + (frames - 1) * self.distances.dim + (embedding_dim if num_labels else 0)
-        self.condition = nn.ModuleList(
-            [EqualLinear(told, embedding_dim), EqualLinear(embedding_dim, embedding_dim)]
-        )
+        self.told = Told(frames, longest, num_labels, embedding_dim)
 
     def forward(self, video: Tensor, times: Tensor, label: Tensor | None = None) -> Tensor:
         """Judge clips: video [n, t, c, h, w], times [n, t] ascending, in frames, label [n] or None -> logits
@@ -532,9 +552,7 @@ class Discriminator(nn.Module):
             x = block(x)
         x = self.last(batch_deviation(x))
         features = self.head(activate(self.dense(x.flatten(1)))).float()
-        with torch.autocast(video.device.type, enabled=False):
-            told = self._told(times.float(), label)
-            return (features * told).sum(1) / math.sqrt(features.shape[1])
+        return (features * self.told(times, label)).sum(1) / math.sqrt(features.shape[1])
 
     def features(self, frames: Tensor) -> list[Tensor]:
         """Describe single frames [m, c, h, w]: what each layer makes of them, before a clip's are put
@@ -545,14 +563,3 @@ class Discriminator(nn.Module):
         for block in self.alone:
             found.append(block(found[-1]))
         return found
-
-    def _told(self, times: Tensor, label: Tensor | None) -> Tensor:
-        """Embed what the judgement depends on, distances and category: [n, d]."""
-        parts = [torch.ones_like(times[:, :1]), self.distances(times)]
-        if self.labels is not None:
-            assert label is not None
-            parts.append(self.labels(label))
-        x = torch.cat(parts, 1)
-        for layer in self.condition:
-            x = activate(layer(x))
-        return normalise(x)

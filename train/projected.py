@@ -1,0 +1,99 @@
+"""A discriminator of frozen features (Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021): what
+photographs taught a network takes the place of hundreds of hours of adversarial training.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from train.pretrained import CHANNELS, SIZE, EfficientNetLite, pretrained
+from vidgen.models.mostganv import Told
+
+LAST = 4  # px of the maps that are judged
+
+
+class Mixer(nn.Module):
+    """Mix features over channels and scales by fixed random convolutions (section 3.2): the discriminators
+    cannot settle on a few features and leave the rest alone.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        for index, channels in enumerate(CHANNELS):
+            self.register_buffer(f"across{index}", torch.randn(width, channels, 1, 1) / channels**0.5)
+            self.register_buffer(f"down{index}", torch.randn(width, width, 3, 3) / (9 * width) ** 0.5)
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """From the coarsest on, each scale joins the next finer one; finest first, as they came."""
+        mixed: list[Tensor] = []
+        for index, own in reversed(list(enumerate(features))):
+            x = F.conv2d(own, getattr(self, f"across{index}"))
+            if mixed:
+                x = (x + F.interpolate(mixed[-1], scale_factor=2.0, mode="bilinear")) / math.sqrt(2)
+            mixed.append(F.conv2d(x, getattr(self, f"down{index}"), padding=1))
+        return mixed[::-1]
+
+
+class ProjectedDiscriminator(nn.Module):
+    """Judge a few frames of a clip by their features at four scales, each put together on the channel axis.
+
+    It knows how far apart the frames are, and their category, as `models.mostganv.Discriminator` does
+    (StyleGAN-V, section 3.3): each place's logit is a product with what those say. frames: of a clip. width:
+    channels of each frame. longest: distance of neighbours that is told apart from longer ones, in frames.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        frames: int = 3,
+        num_labels: int = 0,
+        longest: int = 32,
+        width: int = 32,
+        embedding_dim: int = 128,
+    ) -> None:
+        super().__init__()
+        self.frames = frames
+        self._frozen = (pretrained(),)  # in a tuple, so that it is no part of what is trained or saved
+        self.mixer = Mixer(width)
+        self.scales = nn.ModuleList()
+        for index in range(len(CHANNELS)):
+            side, inputs, layers = max(size, SIZE) // 4 // 2**index, frames * width, []
+            while side > LAST:
+                outputs = min(2 * width if not layers else 2 * inputs, 4 * width)
+                layers += [spectral_norm(nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False))]
+                layers += [nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)]
+                side, inputs = side // 2, outputs
+            layers.append(spectral_norm(nn.Conv2d(inputs, embedding_dim, 3, 1, 1)))
+            self.scales.append(nn.Sequential(*layers))
+        self.told = Told(frames, longest, num_labels, embedding_dim)
+
+    @property
+    def frozen(self) -> EfficientNetLite:
+        """The network whose features are judged."""
+        return self._frozen[0]
+
+    def features(self, frames: Tensor) -> list[Tensor]:
+        """Describe single frames [m, c, h, w]: the frozen network's four maps, finest first."""
+        self._frozen = (self.frozen.to(frames.device),)
+        return self.frozen(frames)
+
+    def forward(self, video: Tensor, times: Tensor, label: Tensor | None = None) -> Tensor:
+        """Judge clips: video [n, t, c, h, w], times [n, t] ascending, in frames, label [n] or None -> logits
+        [n, places of all scales].
+        """
+        assert video.shape[1] == times.shape[1] == self.frames, (video.shape, times.shape, self.frames)
+        n = len(video)
+        maps = self.mixer(self.features(rearrange(video, "n t c h w -> (n t) c h w")))
+        told = self.told(times, label)
+        logits = []
+        for x, scale in zip(maps, self.scales, strict=True):
+            found = scale(rearrange(x, "(n t) c h w -> n (t c) h w", n=n)).float()
+            logits.append((found.flatten(2) * told[..., None]).sum(1) / math.sqrt(told.shape[1]))
+        return torch.cat(logits, 1)
