@@ -64,6 +64,7 @@ class Options:
     ema: float = 0.999
     stride: int = 1
     decay: float = 0.0  # share of the run, at its end, over which the learning rates fall to zero
+    bfloat16: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -120,13 +121,9 @@ class BaselineTrainer:
             batch = self.source.batch(rng, n, o.length, 1).to(self.device)
             return batch, *self.g(torch.randn(n, o.code_dim, device=self.device))
 
-        log = self.team.alternate(
-            o.seed,
-            index,
-            begin,
-            [lambda made: self.update_d(*made), lambda made: self.update_g(*made)],
-            [self.g, self.d],
-        )
+        updates = [lambda made: self.update_d(*made), lambda made: self.update_g(*made)]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=o.bfloat16):
+            log = self.team.alternate(o.seed, index, begin, updates, [self.g, self.d])
         if o.model == "tgan" and index % o.clip_every == 0:
             self.d.clip()
         self.average.update(self.g, index)

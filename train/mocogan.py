@@ -28,6 +28,7 @@ from train.data.sources import Batch, Source
 from train.distributed import Team
 from train.ema import EMA
 from train.posterior import ContentPosterior, MotionPosterior, draw
+from train.pretrained import perceptual_distance, pretrained
 from train.sheets import write_sheet
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError, check_least
@@ -94,6 +95,7 @@ class Options:
     innovation_full: int = 900  # step at which that price is reached, from 1 at kl_full
     couplings: int = 0  # of the flows that turn noise into codes as real clips have them
     features: float = 0.0  # weight of D_I's feature distance between real and redrawn frames
+    perceptual: float = 0.0  # weight of their distance in features of photographs (train/pretrained.py)
     warm_up: int = 0  # steps with the redrawing alone, before the discriminators join
     lr_warm: float = 1e-3
     categories: int = 0  # of InfoGAN, to be found in clips that have no classes
@@ -128,6 +130,7 @@ class Options:
             "kl",
             "noise",
             "couplings",
+            "perceptual",
         )
         for name in ("image_frames", "redraw_frames"):
             if getattr(self, name) > self.length:
@@ -218,6 +221,7 @@ class MoCoGANTrainer:
             self.q_content = self._place(ContentPosterior(o.size, 3, o.content_dim, pooled=o.pool_content))
             self.q_motion = self._place(MotionPosterior(o.size, 3, o.motion_dim, labels))
             self.parts |= {"q_content": self.q_content, "q_motion": self.q_motion}
+        self.photographs = pretrained().to(self.device) if o.perceptual else None
         self.average = EMA(self.g, o.ema)
         self.parts["average"] = self.average.model
         generating = [
@@ -369,6 +373,9 @@ class MoCoGANTrainer:
             distance = sum(prices[name] * value for name, value in made["kl"].items())
             loss, log = loss + o.redraw * error + distance, log | {"redraw": error.item()}
             log |= {name: value.item() for name, value in made["kl"].items()}
+            if self.photographs is not None:
+                apart = perceptual_distance(self.photographs, made["redrawn"], made["wanted"])
+                loss, log = loss + o.perceptual * apart, log | {"perceptual": apart.item()}
             if adversarial and o.features:
                 pair = [
                     self._layout(rearrange(made[key], "n f c h w -> (n f) c h w"))

@@ -502,10 +502,7 @@ class MoStGANVTrainer:
                 loss, log = loss + o.poses_match * made["match"], log | {"match": made["match"].item()}
             log |= {"redraw": error.item()} | {name: value.item() for name, value in made["kl"].items()}
             if self.photographs is not None:
-                pair = (
-                    rearrange(made[key].float(), "n f c h w -> (n f) c h w") for key in ("redrawn", "wanted")
-                )
-                apart = perceptual_distance(*(self.photographs(frames) for frames in pair))
+                apart = perceptual_distance(self.photographs, made["redrawn"], made["wanted"])
                 loss, log = loss + o.perceptual * apart, log | {"perceptual": apart.item()}
             if adversarial and o.features:
                 pair = (rearrange(made[key], "n f c h w -> (n f) c h w") for key in ("redrawn", "wanted"))

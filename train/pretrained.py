@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from vidgen.errors import VidgenError
@@ -117,12 +118,15 @@ def _take(conv: nn.Conv2d, state: dict[str, Tensor], name: str, norm: str, epsil
     conv.bias.copy_(state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * gain)
 
 
-def perceptual_distance(found: list[Tensor], wanted: list[Tensor]) -> Tensor:
-    """Compare features as LPIPS does (Zhang et al., CVPR 2018), all channels alike: each place's features at
-    length 1, squared distance, mean over places and maps; `wanted` without its gradient.
+def perceptual_distance(net: nn.Module, drawn: Tensor, wanted: Tensor) -> Tensor:
+    """Compare frames [n, f, c, h, w] by features, as LPIPS does (Zhang et al., CVPR 2018) but with all
+    channels alike: each place's features at length 1, squared distance, mean over places and maps; `wanted`
+    without its gradient.
     """
+    flat = (rearrange(frames.float(), "n f c h w -> (n f) c h w") for frames in (drawn, wanted))
+    found, known = (net(frames) for frames in flat)
     terms = [
         (F.normalize(a.float(), dim=1) - F.normalize(b.detach().float(), dim=1)).square().sum(1).mean()
-        for a, b in zip(found, wanted, strict=True)
+        for a, b in zip(found, known, strict=True)
     ]
     return torch.stack(terms).mean()
