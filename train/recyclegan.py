@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ from train.data.sources import to_video
 from train.data.triplets import CROPS, Triplets, open_triplets
 from train.distributed import Team, joined, part_seed
 from train.ema import EMA
+from train.losses import discriminator_loss, generator_loss
+from train.projected import ProjectedDiscriminator
 from train.sheets import write_sheet
-from vidgen.checkpoint import save_model
+from vidgen.checkpoint import load_model, save_model
 from vidgen.errors import VidgenError, check_least
 from vidgen.models.recyclegan import PatchDiscriminator, Predictor, RecycleGAN, RecycleGANConfig, generator
 
@@ -52,6 +54,8 @@ class Options:
     residual: bool = False
     d_width: int = 64
     d_layers: int = 3
+    projected: float = 0.0  # weight of further discriminators, of frozen features (train/projected.py)
+    start: str = ""  # a weights file of this trainer, whose G_Y and P_Y to begin with
     # losses, L1 throughout
     loss: str = "recycle"  # "recycle", "recycle+cycle" (the authors' ReCycle), "cycle" (CycleGAN)
     recurrent: float = 10.0
@@ -91,6 +95,7 @@ class Options:
             "jitter",
             "emphasis",
             "return_noise",
+            "projected",
             "seed",
         )
 
@@ -151,11 +156,25 @@ class Side:
         self.d = PatchDiscriminator(config.channels, options.d_width, options.d_layers).to(device)
         for network in (self.g, self.p, self.d):
             network.apply(_initial)
+        self.semantic: ProjectedDiscriminator | None = None
+        if options.projected:
+            self.semantic = ProjectedDiscriminator(config.size, frames=1, width=64).to(device)
         self.pool = ImagePool(options.pool)
 
     def parts(self) -> dict[str, torch.nn.Module]:
         """Name the networks."""
-        return {"g": self.g, "p": self.p, "d": self.d}
+        further = {} if self.semantic is None else {"semantic": self.semantic}
+        return {"g": self.g, "p": self.p, "d": self.d, **further}
+
+    def judges(self) -> list[torch.nn.Module]:
+        """List the discriminators."""
+        return [self.d] if self.semantic is None else [self.d, self.semantic]
+
+    def meaning(self, frames: Tensor) -> Tensor:
+        """Judge frames [n, c, h, w] by frozen features: logits [n, places]."""
+        assert self.semantic is not None
+        video = rearrange(frames, "n c h w -> n 1 c h w")
+        return self.semantic(video, frames.new_zeros(len(frames), 1))
 
 
 def _initial(layer: torch.nn.Module) -> None:
@@ -185,11 +204,26 @@ class RecycleGANTrainer:
         )
         torch.manual_seed(o.seed)
         self.sides = {name: Side(o, self.config, self.device) for name in ("x", "y")}
+        if o.start:
+            self._begin_with(o.start)
         self.average = EMA(self.translator(), o.ema)
         making = [p for side in self.sides.values() for part in (side.g, side.p) for p in part.parameters()]
-        judging = [p for side in self.sides.values() for p in side.d.parameters()]
+        judging = [p for side in self.sides.values() for d in side.judges() for p in d.parameters()]
         self.opt_g = torch.optim.Adam(making, o.lr, (o.beta1, 0.999))
         self.opt_d = torch.optim.Adam(judging, o.lr, (o.beta1, 0.999))
+
+    def _begin_with(self, path: str) -> None:
+        """Copy G_Y and P_Y, and G_X where it is there, from a weights file of the same networks."""
+        model, _, _ = load_model(path)
+        if not isinstance(model, RecycleGAN) or replace(model.config, reversible=False) != replace(
+            self.config, reversible=False
+        ):
+            raise VidgenError(f"{path} holds other networks than this recipe's: --start needs the same.")
+        y = self.sides["y"]
+        y.g.load_state_dict(model.forth.state_dict())
+        y.p.load_state_dict(model.predictor.state_dict())
+        if model.config.reversible:
+            self.sides["x"].g.load_state_dict(model.reverse.state_dict())
 
     def translator(self) -> RecycleGAN:
         """Put the networks for use together; shares their weights."""
@@ -280,10 +314,14 @@ class RecycleGANTrainer:
         log: dict[str, float] = {}
         total = torch.zeros((), device=self.device)
         for name, side in self.sides.items():
-            side.d.requires_grad_(False)
+            for judge in side.judges():
+                judge.requires_grad_(False)
             fooled = side.d(_flat(made[name]["frames"])).float()
             losses = {"g": (fooled - 1).square().mean()}
             total = total + losses["g"]
+            if side.semantic is not None:
+                losses["meaning"] = generator_loss(side.meaning(_flat(made[name]["frames"])), "hinge")
+                total = total + self.o.projected * losses["meaning"]
             for kind in ("recurrent", "recycle", "cycle", "identity", "motion"):
                 if kind in made[name]:
                     losses[kind] = made[name][kind]
@@ -293,7 +331,8 @@ class RecycleGANTrainer:
         total.backward()
         self.team.apply(self.opt_g)
         for side in self.sides.values():
-            side.d.requires_grad_(True)
+            for judge in side.judges():
+                judge.requires_grad_(True)
         return log
 
     def update_d(
@@ -308,6 +347,9 @@ class RecycleGANTrainer:
             logits = side.d(torch.cat([true, fake.to(true.dtype)])).float()
             loss = 0.5 * ((logits[: len(true)] - 1).square().mean() + logits[len(true) :].square().mean())
             total, log = total + loss, log | {f"d_{name}": loss.item()}
+            if side.semantic is not None:
+                told = discriminator_loss(side.meaning(true), side.meaning(fake), "hinge")
+                total, log = total + told, log | {f"d_meaning_{name}": told.item()}
         self.team.clear(self.opt_d)
         total.backward()
         self.team.apply(self.opt_d)

