@@ -296,7 +296,7 @@ class MoStGANVTrainer:
         """Start quietly: under StyleGAN2's random scales and colours, a few hundred steps see only noise."""
         for layer in (*self.g.image.convs, *self.g.image.colours):
             layer.affine.weight *= self.o.style_start
-        if self.o.redraw:
+        if self.o.redraw or self.o.critic == "projected":  # grey: what photographs taught starts from there
             for layer in self.g.image.colours:
                 layer.weight.zero_()
 

@@ -46,6 +46,8 @@ class ProjectedDiscriminator(nn.Module):
     It knows how far apart the frames are, and their category, as `models.mostganv.Discriminator` does
     (StyleGAN-V, section 3.3): each place's logit is a product with what those say. frames: of a clip. width:
     channels of each frame. longest: distance of neighbours that is told apart from longer ones, in frames.
+    Unlike the paper's, it has spectral norm alone: batch norm, of real and of generated frames apart, takes
+    their mean colours away, and on small batches colours ran wild.
     """
 
     def __init__(
@@ -67,8 +69,7 @@ class ProjectedDiscriminator(nn.Module):
             side, inputs, layers = max(size, SIZE) // 4 // 2**index, frames * width, []
             while side > LAST:
                 outputs = min(2 * width if not layers else 2 * inputs, 4 * width)
-                layers += [spectral_norm(nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False))]
-                layers += [nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)]
+                layers += [spectral_norm(nn.Conv2d(inputs, outputs, 4, 2, 1)), nn.LeakyReLU(0.2)]
                 side, inputs = side // 2, outputs
             layers.append(spectral_norm(nn.Conv2d(inputs, embedding_dim, 3, 1, 1)))
             self.scales.append(nn.Sequential(*layers))
