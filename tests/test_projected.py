@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from test_training import TINY as TINY_MOCOGAN
 from test_training_mostganv import TINY as TINY_MOSTGANV
 from torch import nn
 
-from train import mocogan, mostganv, recyclegan
+from train import cards, common, mocogan, mostganv, recyclegan
 from train.data.sources import ShapeSource
 from train.pretrained import CHANNELS, EfficientNetLite, Padded, _take, perceptual_distance, pretrained
 from train.projected import ProjectedDiscriminator
@@ -208,11 +209,82 @@ def test_a_translator_begins_with_a_file(tmp_path: Path, reversible: bool) -> No
             torch.testing.assert_close(two, one.half().float())
     torch.testing.assert_close(weights(new.average.model), weights(new.translator()))
     other = recyclegan.Options(**{**options, "start": str(path), "width": 8})
-    with pytest.raises(VidgenError, match="--start needs the same"):
+    with pytest.raises(VidgenError, match="width 4, not 8. --start needs the same"):
         recyclegan.RecycleGANTrainer(other, stream("x"), stream("y", 1))
     missing = recyclegan.Options(**{**options, "start": str(tmp_path / "none.safetensors")})
     with pytest.raises(VidgenError):
         recyclegan.RecycleGANTrainer(missing, stream("x"), stream("y", 1))
+
+
+def test_one_way_files_and_reversible_recipes_fit(tmp_path: Path) -> None:
+    options = {**recyclegan.PRESETS["modern"], **TINY_TRANSLATOR}
+    for there, here in ((True, False), (False, True)):
+        old = recyclegan.RecycleGANTrainer(
+            recyclegan.Options(**options, reversible=there, seed=3), stream("x"), stream("y", 1)
+        )
+        path = tmp_path / f"{there}.safetensors"
+        save_model(path, old.translator(), {"title": "old"})
+        started = recyclegan.Options(**options, reversible=here, start=str(path))
+        new = recyclegan.RecycleGANTrainer(started, stream("x"), stream("y", 1))
+        torch.testing.assert_close(weights(new.sides["y"].g), weights(old.sides["y"].g).half().float())
+
+
+TRAINERS = {
+    "mocogan": (mocogan, mocogan.MoCoGANTrainer, {**mocogan.PRESETS["modern"], **TINY_MOCOGAN}, (32, 16)),
+    "mostganv": (
+        mostganv,
+        mostganv.MoStGANVTrainer,
+        {**mostganv.PRESETS["small"], **TINY_MOSTGANV},
+        (16, 9),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_a_generator_begins_with_a_file(tmp_path: Path, name: str) -> None:
+    module, trainer, options, (size, length) = TRAINERS[name]
+    source, path = ShapeSource(size, length, count=8), tmp_path / "old.safetensors"
+    old = trainer(module.Options(**options, seed=3), source)
+    save_model(path, old.g, {"title": "old", "card": {"steps": 7}})
+    new = trainer(module.Options(**options, start=str(path)), source)
+    torch.testing.assert_close(weights(new.g), weights(old.g).half().float())
+    torch.testing.assert_close(weights(new.average.model), weights(new.g))
+    card = common.card(new, {"preset": "p"}, 5, common.Record(0.1, []), new.g)
+    assert (card["steps"], card["before"]["card"], card["before"]["file"]) == (5, {"steps": 7}, path.name)
+    with pytest.raises(VidgenError, match=r"base_width \d, not 12"):
+        trainer(module.Options(**{**options, "base_width": 12}, start=str(path)), source)
+    other = "mostganv" if name == "mocogan" else "mocogan"
+    module, trainer, options, (size, length) = TRAINERS[other]
+    with pytest.raises(VidgenError, match=f"holds a {name}"):
+        trainer(module.Options(**options, start=str(path)), ShapeSource(size, length, count=8))
+
+
+def test_a_card_tells_all_stages() -> None:
+    usual = {"hardware": "a processor", "revision": "abc", "data": "shapes", "preset": "modern"}
+    first = {**usual, "steps": 10, "hours": 1.0, "options": asdict(mocogan.Options(batch=2))}
+    last = {
+        **usual,
+        "steps": 20,
+        "hours": 2.0,
+        "options": asdict(mocogan.Options(start="weights/a.safetensors")),
+    }
+    before = {"file": "a.safetensors", "sha256": "f" * 64, "card": first}
+    text = cards.stages({**last, "before": before}, cards._stage)
+    assert text.index("10 steps in 1.0 hours") < text.index("f" * 16) < text.index("20 steps in 2.0 hours")
+    assert "--start weights/a.safetensors" in text
+    assert cards.stages(first, cards._stage) == cards._stage(first)
+
+
+def test_mocogan_takes_a_projected_image_discriminator() -> None:
+    options = {**mocogan.PRESETS["modern"], **TINY_MOCOGAN, "warm_up": 0, "critic": "projected"}
+    t = mocogan.MoCoGANTrainer(mocogan.Options(**options), ShapeSource(32, 16, count=8))
+    before = weights(t.d_image), weights(t.d_image.frozen)
+    t.set_rates(0, 100)
+    assert all(math.isfinite(value) for value in t.step(0).values())
+    assert not torch.equal(before[0], weights(t.d_image))
+    assert torch.equal(before[1], weights(t.d_image.frozen))
+    with pytest.raises(VidgenError, match="frames, projected"):
+        mocogan.Options(critic="both")
 
 
 def test_seeds_draw_the_same_mixture() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -198,10 +198,23 @@ def _data(kind: str, info: ModelInfo) -> str:
 def _training(card: dict[str, Any]) -> str:
     if not card:
         return "## Training\n\nThe file does not say how it was trained."
+    return f"## Training\n\n{stages(card, _stage)}\n\n{_obtain(card)[1]}"
+
+
+def stages(card: dict[str, Any], worded: Callable[[dict[str, Any]], str]) -> str:
+    """Word a training and those before it, each of which began with the weights of the one before."""
+    before = card.get("before", {})
+    if not before.get("card"):
+        return worded(card)
+    made = f"`{before['file']}` of it had the checksum `{before['sha256'][:16]}`. Then, from there:"
+    return f"{stages(before['card'], worded)}\n\n{made}\n\n{worded(card)}"
+
+
+def _stage(card: dict[str, Any]) -> str:
     return (
-        f"## Training\n\nPreset `{card['preset']}`, {card['steps']:,} steps in {card['hours']} hours on "
+        f"Preset `{card['preset']}`, {card['steps']:,} steps in {card['hours']} hours on "
         f"{card['hardware']}, revision {card['revision']}:\n\n```bash\n{_train_command(card)}\n```"
-        f"\n\n{_obtain(card)[1]}{changes_section(card)}"
+        f"{changes_section(card)}"
     )
 
 

@@ -136,6 +136,10 @@ def _data(info: ModelInfo, card: dict[str, Any]) -> str:
 def _training(card: dict[str, Any]) -> str:
     if not card:
         return "## Training\n\nThe file does not say how it was trained."
+    return f"## Training\n\n{cards.stages(card, _stage)}"
+
+
+def _stage(card: dict[str, Any]) -> str:
     source = card["data"] if card["data"].startswith(AVATARS) else f"{card['data']}.pack"
     options = cards.changed_options(card, Options(), PRESETS)
     command = (
@@ -143,7 +147,7 @@ def _training(card: dict[str, Any]) -> str:
         f"--steps {card['steps']} --out runs/NAME{options}"
     )
     return (
-        f"## Training\n\nLoss `{card['options']['loss']}`, "
+        f"Loss `{card['options']['loss']}`, "
         f"{card['steps']:,} steps in {card['hours']} hours on {card['hardware']}, revision "
         f"{card['revision']}:\n\n```bash\n{command}\n```{cards.changes_section(card)}"
     )

@@ -275,8 +275,11 @@ def revision() -> str:
 def card(
     trainer: Any, settings: dict[str, Any], steps: int, record: Record, model: torch.nn.Module
 ) -> dict[str, Any]:
-    """Say how `model` was trained, for its weights file; trainer: has the recipe `o` and `device`."""
-    return {
+    """Say how `model` was trained, for its weights file; trainer: has the recipe `o`, `device` and, where it
+    began with a weights file, what `starting.begin_with` says of that, in `before`.
+    """
+    before = getattr(trainer, "before", None)
+    return ({"before": before} if before else {}) | {
         "preset": settings["preset"],
         "options": asdict(trainer.o),
         "steps": steps,

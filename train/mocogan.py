@@ -29,11 +29,14 @@ from train.distributed import Team
 from train.ema import EMA
 from train.posterior import ContentPosterior, MotionPosterior, draw
 from train.pretrained import perceptual_distance, pretrained
+from train.projected import ProjectedImages
 from train.sheets import write_sheet
+from train.starting import begin_with
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError, check_least
 from vidgen.models.mocogan import NORMS, Discriminator, MoCoGAN, MoCoGANConfig
 
+CRITICS = ("frames", "projected")
 LOSSES = ("bce", "hinge")
 
 
@@ -66,7 +69,9 @@ class Options:
     differences: bool = False
     shrink: int = 1
     conditional: bool = False
+    critic: str = "frames"  # D_I, or "projected": of frozen features (train/projected.py)
     # optimisation
+    start: str = ""  # a weights file of the same networks, to begin with
     batch: int = 32
     loss: str = "bce"
     lr_g: float = 2e-4
@@ -103,7 +108,7 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check what a slip of the keyboard could spoil; the networks check their own sizes."""
-        for name, choices in (("loss", LOSSES), ("norm", NORMS)):
+        for name, choices in (("critic", CRITICS), ("loss", LOSSES), ("norm", NORMS)):
             if getattr(self, name) not in choices:
                 raise VidgenError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}.")
         check_least(
@@ -210,7 +215,9 @@ class MoCoGANTrainer:
             clip_length=o.length,
         )
         torch.manual_seed(o.seed)
-        self.g = self._place(MoCoGAN(config))
+        self.g = MoCoGAN(config)
+        self.before = begin_with(o.start, self.g) if o.start else None
+        self.g = self._place(self.g)
         self.d_image, self.d_video = (self._place(d) for d in discriminators(o, labels))
         self.parts: dict[str, torch.nn.Module] = {
             "g": self.g,
@@ -330,7 +337,7 @@ class MoCoGANTrainer:
         images = rearrange(
             seen[torch.arange(n, device=seen.device)[:, None], picks], "n f c h w -> (n f) c h w"
         )
-        image_logit, _ = self.d_image(self._layout(images), repeat(label, "n -> (n f)", f=frames))
+        image_logit = self.d_image(self._layout(images), repeat(label, "n -> (n f)", f=frames))[0]
         video_logit, classes = self.d_video(seen, label)
         return image_logit, video_logit, classes
 
@@ -440,11 +447,14 @@ class MoCoGANTrainer:
         write_sheet(folder, index, rearrange(torch.cat(sheets), "n t c h w -> (n h) (t w) c"))
 
 
-def discriminators(options: Options, labels: int) -> tuple[Discriminator, Discriminator]:
+def discriminators(options: Options, labels: int) -> tuple[Discriminator | ProjectedImages, Discriminator]:
     """Build D_I and D_V."""
     o, conditional = options, labels if options.conditional else 0
     shared = {"patch": o.patch, "norm": o.norm, "noise": o.noise, "conditional": conditional}
-    image = Discriminator(2, o.size, width=o.d_width, **shared)
+    if o.critic == "projected":
+        image = ProjectedImages(o.size, conditional, o.d_width)
+    else:
+        image = Discriminator(2, o.size, width=o.d_width, **shared)
     video = Discriminator(
         3,
         o.size,

@@ -38,6 +38,7 @@ from train.posterior import (
 from train.pretrained import perceptual_distance, pretrained
 from train.projected import ProjectedDiscriminator
 from train.sheets import write_sheet
+from train.starting import begin_with
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError, check_least
 from vidgen.models.mostganv import Discriminator, MoStGANV, MoStGANVConfig
@@ -92,6 +93,7 @@ class Options:
     # optimisation
     batch: int = 64
     lr: float = 0.0025
+    start: str = ""  # a weights file of the same networks, to begin with
     lr_d: float = 0.0  # of the discriminator; 0: lr
     beta1: float = 0.0
     beta2: float = 0.99
@@ -258,6 +260,7 @@ class MoStGANVTrainer:
         torch.manual_seed(o.seed)
         self.g = MoStGANV(MoStGANVConfig(**own, num_labels=labels, clip_length=o.length)).to(self.device)
         self._calm()
+        self.before = begin_with(o.start, self.g) if o.start else None
         self.d = discriminator(o, labels).to(self.device)
         self.photographs = None
         if o.perceptual:

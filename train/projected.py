@@ -98,3 +98,16 @@ class ProjectedDiscriminator(nn.Module):
             found = scale(rearrange(x, "(n t) c h w -> n (t c) h w", n=n)).float()
             logits.append((found.flatten(2) * told[..., None]).sum(1) / math.sqrt(told.shape[1]))
         return torch.cat(logits, 1)
+
+
+class ProjectedImages(ProjectedDiscriminator):
+    """Judge single frames [m, c, h, w], given their category [m] or None: logits [m, places of all scales],
+    and no class logits, as a `models.mocogan.Discriminator` gives them.
+    """
+
+    def __init__(self, size: int, num_labels: int = 0, width: int = 64) -> None:
+        super().__init__(size, frames=1, num_labels=num_labels, width=width)
+
+    def forward(self, frames: Tensor, label: Tensor | None = None) -> tuple[Tensor, None]:
+        times = frames.new_zeros(len(frames), 1)
+        return super().forward(rearrange(frames, "m c h w -> m 1 c h w"), times, label), None

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,16 @@ from train.data.triplets import CROPS, Triplets, open_triplets
 from train.distributed import Team, joined, part_seed
 from train.ema import EMA
 from train.losses import discriminator_loss, generator_loss
-from train.projected import ProjectedDiscriminator
+from train.projected import ProjectedImages
 from train.sheets import write_sheet
-from vidgen.checkpoint import load_model, save_model
+from train.starting import begin_with
+from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError, check_least
 from vidgen.models.recyclegan import PatchDiscriminator, Predictor, RecycleGAN, RecycleGANConfig, generator
 
 NOISE = 0.004  # of a blurred change of brightness, of 2 from black to white
 LOSSES = ("recycle", "recycle+cycle", "cycle")
+EXTRAS = ("reversible",)  # a file with or without the way back may be the start of either
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Options:
     d_width: int = 64
     d_layers: int = 3
     projected: float = 0.0  # weight of further discriminators, of frozen features (train/projected.py)
-    start: str = ""  # a weights file of this trainer, whose G_Y and P_Y to begin with
+    start: str = ""  # a weights file of the same networks, to begin with
     # losses, L1 throughout
     loss: str = "recycle"  # "recycle", "recycle+cycle" (the authors' ReCycle), "cycle" (CycleGAN)
     recurrent: float = 10.0
@@ -156,9 +158,9 @@ class Side:
         self.d = PatchDiscriminator(config.channels, options.d_width, options.d_layers).to(device)
         for network in (self.g, self.p, self.d):
             network.apply(_initial)
-        self.semantic: ProjectedDiscriminator | None = None
+        self.semantic: ProjectedImages | None = None
         if options.projected:
-            self.semantic = ProjectedDiscriminator(config.size, frames=1, width=64).to(device)
+            self.semantic = ProjectedImages(config.size).to(device)
         self.pool = ImagePool(options.pool)
 
     def parts(self) -> dict[str, torch.nn.Module]:
@@ -169,12 +171,6 @@ class Side:
     def judges(self) -> list[torch.nn.Module]:
         """List the discriminators."""
         return [self.d] if self.semantic is None else [self.d, self.semantic]
-
-    def meaning(self, frames: Tensor) -> Tensor:
-        """Judge frames [n, c, h, w] by frozen features: logits [n, places]."""
-        assert self.semantic is not None
-        video = rearrange(frames, "n c h w -> n 1 c h w")
-        return self.semantic(video, frames.new_zeros(len(frames), 1))
 
 
 def _initial(layer: torch.nn.Module) -> None:
@@ -204,26 +200,12 @@ class RecycleGANTrainer:
         )
         torch.manual_seed(o.seed)
         self.sides = {name: Side(o, self.config, self.device) for name in ("x", "y")}
-        if o.start:
-            self._begin_with(o.start)
+        self.before = begin_with(o.start, self.translator(), EXTRAS) if o.start else None
         self.average = EMA(self.translator(), o.ema)
         making = [p for side in self.sides.values() for part in (side.g, side.p) for p in part.parameters()]
         judging = [p for side in self.sides.values() for d in side.judges() for p in d.parameters()]
         self.opt_g = torch.optim.Adam(making, o.lr, (o.beta1, 0.999))
         self.opt_d = torch.optim.Adam(judging, o.lr, (o.beta1, 0.999))
-
-    def _begin_with(self, path: str) -> None:
-        """Copy G_Y and P_Y, and G_X where it is there, from a weights file of the same networks."""
-        model, _, _ = load_model(path)
-        if not isinstance(model, RecycleGAN) or replace(model.config, reversible=False) != replace(
-            self.config, reversible=False
-        ):
-            raise VidgenError(f"{path} holds other networks than this recipe's: --start needs the same.")
-        y = self.sides["y"]
-        y.g.load_state_dict(model.forth.state_dict())
-        y.p.load_state_dict(model.predictor.state_dict())
-        if model.config.reversible:
-            self.sides["x"].g.load_state_dict(model.reverse.state_dict())
 
     def translator(self) -> RecycleGAN:
         """Put the networks for use together; shares their weights."""
@@ -320,7 +302,7 @@ class RecycleGANTrainer:
             losses = {"g": (fooled - 1).square().mean()}
             total = total + losses["g"]
             if side.semantic is not None:
-                losses["meaning"] = generator_loss(side.meaning(_flat(made[name]["frames"])), "hinge")
+                losses["meaning"] = generator_loss(side.semantic(_flat(made[name]["frames"]))[0], "hinge")
                 total = total + self.o.projected * losses["meaning"]
             for kind in ("recurrent", "recycle", "cycle", "identity", "motion"):
                 if kind in made[name]:
@@ -348,7 +330,7 @@ class RecycleGANTrainer:
             loss = 0.5 * ((logits[: len(true)] - 1).square().mean() + logits[len(true) :].square().mean())
             total, log = total + loss, log | {f"d_{name}": loss.item()}
             if side.semantic is not None:
-                told = discriminator_loss(side.meaning(true), side.meaning(fake), "hinge")
+                told = discriminator_loss(side.semantic(true)[0], side.semantic(fake)[0], "hinge")
                 total, log = total + told, log | {f"d_meaning_{name}": told.item()}
         self.team.clear(self.opt_d)
         total.backward()
