@@ -109,7 +109,10 @@ def test_the_judgement_depends_on_time_category_order_and_every_scale() -> None:
         d(video.flip(1), times, label),
     ):
         assert (other - logits).abs().mean() > 1e-4
-    torch.testing.assert_close(d(video[1:], times[1:], label[1:]), logits[1:], atol=1e-4, rtol=1e-3)
+    alone = d(video[1:], times[1:], label[1:])
+    assert (alone - logits[1:]).abs().mean() > 1e-4, "the batch's spread counts"
+    twice = (torch.cat([part[1:]] * 2) for part in (video, times, label))
+    torch.testing.assert_close(d(*twice), alone.expand(2, -1), atol=1e-4, rtol=1e-3)
 
 
 def test_the_frozen_network_is_neither_trained_nor_saved() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from train.pretrained import CHANNELS, SIZE, EfficientNetLite, pretrained
+from vidgen.layers import batch_deviation
 from vidgen.models.mostganv import Told
 
 LAST = 4  # px of the maps that are judged
@@ -38,6 +39,13 @@ class Mixer(nn.Module):
                 x = (x + F.interpolate(mixed[-1], scale_factor=2.0, mode="bilinear")) / math.sqrt(2)
             mixed.append(F.conv2d(x, getattr(self, f"down{index}"), padding=1))
         return mixed[::-1]
+
+
+class Deviation(nn.Module):
+    """Show how much the clips of a batch differ: where all are alike, that tells (Karras et al., ICLR 2018)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return batch_deviation(x)
 
 
 class ProjectedDiscriminator(nn.Module):
@@ -71,7 +79,7 @@ class ProjectedDiscriminator(nn.Module):
                 outputs = min(2 * width if not layers else 2 * inputs, 4 * width)
                 layers += [spectral_norm(nn.Conv2d(inputs, outputs, 4, 2, 1)), nn.LeakyReLU(0.2)]
                 side, inputs = side // 2, outputs
-            layers.append(spectral_norm(nn.Conv2d(inputs, embedding_dim, 3, 1, 1)))
+            layers += [Deviation(), spectral_norm(nn.Conv2d(inputs + 1, embedding_dim, 3, 1, 1))]
             self.scales.append(nn.Sequential(*layers))
         self.told = Told(frames, longest, num_labels, embedding_dim)
 
