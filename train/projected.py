@@ -42,7 +42,7 @@ class Mixer(nn.Module):
 
 
 class Deviation(nn.Module):
-    """Show how much the clips of a batch differ: where all are alike, that tells (Karras et al., ICLR 2018)."""
+    """Show how much the clips of a batch differ: a sign where all are alike (Karras et al., ICLR 2018)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return batch_deviation(x)
