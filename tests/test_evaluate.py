@@ -6,6 +6,7 @@ import hashlib
 import shlex
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -171,6 +172,40 @@ class TestProbes:
         assert np.abs(targets["position"]).max() < 1
         with pytest.raises(VidgenError, match="give --data shapes, not pack"):
             judged.shapes("pack", Path())
+
+    def test_a_judge_of_clouds_sees_cover_grain_and_drift(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        sky = cv2.GaussianBlur(rng.random((64, 200)).astype(np.float32), (0, 0), 4)
+        wide = np.repeat(np.where(sky > np.median(sky), 220, 40).astype(np.uint8)[..., None], 3, -1)
+        (tmp_path / "skies").mkdir()
+        for kind, step in (("still", 0), ("drifting", 2)):
+            frames = [wide[:, 60 - step * index : 124 - step * index] for index in range(20)]
+            Image.fromarray(np.concatenate(frames, 1)).save(tmp_path / "skies" / f"{kind}.png")
+        packed = tmp_path / "skies.pack"
+        pack(open_clips(tmp_path / "skies", 64, 16), packed, tests=["drifting"])
+        out = tmp_path / "clouds.safetensors"
+        options = ["--data", str(packed), "--steps", "2", "--batch", "4", "--test-clips", "5"]
+        assert probes.main(["clouds", *options, "--out", str(out)]) == 0
+        reader = open_reader("clouds", out)
+        assert (list(reader.content), list(reader.motion)) == (["colour", "cover", "grain"], ["drift"])
+        task, found = judged.clouds(str(packed), Path()), {}
+        for kind, draw in (("still", task.train), ("drifting", task.test)):
+            clips, targets = draw(np.random.default_rng(1), 40)
+            assert (clips[:, 0] != clips[:, -1]).any() == (kind == "drifting")
+            found[kind] = targets
+            assert clips.shape == (40, 16, 64, 64, 3)
+            assert np.abs(targets["colour"].mean(-1) - (clips.mean((2, 3, 4)) / 127.5 - 1)).max() < 1e-5
+            white = (clips[..., 0] > judged.WHITE).mean((2, 3))
+            assert np.abs(targets["cover"][..., 0] - (2 * white - 1)).max() < 1e-5
+        assert np.abs(found["still"]["drift"]).max() < 0.01
+        drift, order = found["drifting"]["drift"][..., 0].mean(1), found["drifting"]["order"]
+        assert 0 < order.mean() < 1
+        assert (drift[order == 0] > 0.5).all() and (drift[order == 1] < -0.5).all(), "backwards it goes back"
+        sharp = np.full((1, 16, 64, 64, 3), 90, np.uint8)
+        sharp[..., ::2, :] = 120
+        assert (
+            judged.cloud_factors(sharp)["grain"].min() > judged.cloud_factors(sharp * 0 + 90)["grain"].max()
+        )
 
     def test_mistakes_are_told(
         self, actions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

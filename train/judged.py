@@ -18,12 +18,14 @@ from vidgen.data.shapes import CROSSING, ShapeClips
 from vidgen.data.sprites import SpriteClips
 from vidgen.errors import VidgenError
 from vidgen.metrics.features import JudgeConfig
+from vidgen.metrics.flow import flow
 from vidgen.metrics.shapes import shape_motion
 
 LENGTH = 16  # frames of a clip
 UNKNOWN = -100  # a test character's piece that no training character wears: left out
 SLOTS = ("skin", "hair", "torso", "legs", "feet")
 SHAPES = {"train": 20_000, "test": 4096}  # shapes of each split
+WHITE = 150  # the least a channel has where a cloud is, of 255
 HEADS = {"train": 1500, "test": 200}  # heads of each split
 HEADS_SEED = 1
 HEAD_COLOURS = {"skin": 3, "hair": 3, "clothes": 3, "backdrop": 3, "hair_length": 1}
@@ -224,9 +226,64 @@ def shapes(path: str, cache: Path) -> Task:  # noqa: ARG001 (drawn on the spot: 
     return Task(config, draw("train"), draw("test"), about, tint=0.01, shift=0)
 
 
+def cloud_factors(clips: np.ndarray) -> dict[str, np.ndarray]:
+    """Measure clouds in clips, uint8 [n, t, h, w, c]: float32 [n, t, d] each, scaled to about -1..1.
+
+    colour: mean of the frame [3]; cover: its share that is white [1]; grain: how much neighbouring pixels
+    differ [1]; drift: mean optical flow to the next frame, in pairs of px, x and y [2]; the last frame has
+    that of the one before.
+    """
+    white = (clips.min(-1) > WHITE).mean((2, 3))
+    grain = np.abs(np.diff(clips.mean(-1), axis=-1)).mean((2, 3)) / 16
+    drift = np.stack([flow(clip).mean((1, 2)) for clip in clips]) / 2
+    drift = np.concatenate([drift, drift[:, -1:]], 1)
+    colour = clips.mean((2, 3)) / 127.5 - 1
+    found = {"colour": colour, "cover": 2 * white[..., None] - 1, "grain": grain[..., None], "drift": drift}
+    return {name: np.float32(value) for name, value in found.items()}
+
+
+def _starts(frames: int) -> range:
+    """List where clips of a recording begin, a quarter of a clip apart."""
+    return range(0, frames - LENGTH + 1, LENGTH // 4)
+
+
+def clouds(path: str, cache: Path) -> Task:  # noqa: ARG001 (the pack is its own cache)
+    """Judge clouds: colour, cover, grain and drift in each frame, and whether time runs forwards."""
+
+    def draw(split: str) -> Draw:
+        pack = Pack(path, split)
+        every = tqdm(range(len(pack)), desc=f"clouds to {split}", unit="window", mininterval=5)
+        wholes = (pack.window(index, 0, len(pack.mapped(index))) for index in every)
+        windows = [(whole, cloud_factors(whole[None])) for whole in wholes]
+        cuts = [(at, slice(first, first + LENGTH)) for at in windows for first in _starts(len(at[0]))]
+        frames = np.stack([whole[cut] for (whole, _), cut in cuts])
+        known = {name: np.stack([told[name][0, cut] for (_, told), cut in cuts]) for name in cuts[0][0][1]}
+
+        def drawn(rng: np.random.Generator, n: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+            found = rng.choice(len(frames), n, replace=n > len(frames))
+            backwards = rng.random(n) < 0.5
+            clips, targets = frames[found].copy(), {name: value[found] for name, value in known.items()}
+            clips[backwards] = clips[backwards, ::-1]
+            for name, value in targets.items():
+                value[backwards] = value[backwards, ::-1] * (-1 if name == "drift" else 1)
+            return clips, targets | {"order": backwards.astype(int)}
+
+        return drawn
+
+    config = JudgeConfig(
+        heads={"order": 2},
+        values={"colour": 3, "cover": 1, "grain": 1, "drift": 2},
+        content=("colour", "cover", "grain"),
+        motion=("drift",),
+    )
+    about = {"licence": "MIT", "held_out": "the lowest part of the pictures"}
+    return Task(config, draw("train"), draw("test"), about, tint=0.01, shift=0, tests=200)
+
+
 TASKS: dict[str, Callable[[str, Path], Task]] = {
     "sprites": sprites,
     "actions": actions,
     "heads": heads,
     "shapes": shapes,
+    "clouds": clouds,
 }

@@ -10,6 +10,7 @@ core:
     python -m train.probes actions --data actions.pack        (made as python -m train.prepare --help says)
     python -m train.probes heads --data avatars:random        (draws its own; ten minutes more)
     python -m train.probes shapes --data shapes
+    python -m train.probes clouds --data clouds.pack
 """
 
 from __future__ import annotations
