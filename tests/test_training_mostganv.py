@@ -144,6 +144,18 @@ def test_redrawn_clips_are_judged(source: ShapeSource) -> None:
         trainer(source, judge_redrawn=True, redraw=0.0)
 
 
+def test_references_may_be_the_clips_own_frames(source: ShapeSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    for own in (False, True):
+        t, seen = trainer(source, warm_up=9, own_references=own), []
+        monkeypatch.setattr(t, "generate", lambda batch, *_: seen.append(batch))  # noqa: B023
+        monkeypatch.setattr(t, "update_g", lambda *_: {})
+        t.step(0)
+        pairs = zip(seen[0].video, seen[0].references, strict=True)
+        shown = all(any(torch.equal(one, frame) for frame in clip) for clip, ones in pairs for one in ones)
+        assert shown == own
+        assert seen[0].references.shape[:2] == (3, 3)
+
+
 def test_knots_stand_where_the_clip_begins(source: ShapeSource) -> None:
     t = trainer(source, redraw_reach=8)
     count = t.g.motion_length(9 - 1)

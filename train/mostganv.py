@@ -114,6 +114,7 @@ class Options:
     redraw_frames: int = 4
     judge_redrawn: bool = False  # the discriminator sees redrawn clips, too
     references: int = 3  # frames from which the content is inferred
+    own_references: bool = False  # of the clip itself, not of all that shows its subject: for skies and seas
     redraw_reach: int = 0  # frames into a clip at which a real clip is redrawn, at most
     lr_q: float = 1e-3
     poses: int = 0  # values from which motion codes are inferred frame by frame, to begin with
@@ -328,6 +329,10 @@ class MoStGANVTrainer:
         def begin(part: int) -> tuple[Batch, dict[str, Any]]:
             rng, n = np.random.default_rng([o.seed, index, part]), self.team.share(o.batch)
             batch = self.source.batch(rng, n, o.length, o.references)
+            if o.own_references:
+                seen = torch.from_numpy(rng.random((n, o.length)).argsort(1)[:, : o.references])
+                own = batch.video[torch.arange(n)[:, None], seen]
+                batch = Batch(batch.video, batch.label, own)
             if o.flips:
                 which = torch.from_numpy(rng.random(n) < 0.5)
                 batch = Batch(mirror(batch.video, which), batch.label, mirror(batch.references, which))
