@@ -413,11 +413,11 @@ def test_the_training_commands_of_the_readme_can_run() -> None:
         args, options = mocogan.parse(line.split("-m train.mocogan ")[1].replace("SEED", "1").split())
         assert Team(accumulate=16 if "torchrun" in line else 1).share(options.batch) >= 8
         assert args.steps >= options.warm_up
-    (line,) = [
-        line for line in section.splitlines() if "-m train.mostganv" in line and line.startswith("python")
-    ]
-    args, options = mostganv.parse(line.split("-m train.mostganv ")[1].split())
-    assert (args.preset, options.size) == ("small", 64) and options.warm_up < args.steps
+    lines = [line for line in section.splitlines() if line.startswith("python -m train.mostganv")]
+    for line, critic in zip(lines, ("frames", "projected"), strict=True):
+        args, options = mostganv.parse(line.split("-m train.mostganv ")[1].split())
+        assert (args.preset, options.size) == ("small", 64) and options.warm_up < args.steps
+        assert options.critic == critic
     lines = [line for line in section.splitlines() if line.startswith("python -m train.baselines --preset")]
     for line, model in zip(lines, baselines.MODELS, strict=True):
         args = line.split("-m train.baselines ")[1].split()
