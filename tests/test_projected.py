@@ -233,11 +233,16 @@ def test_one_way_files_and_reversible_recipes_fit(tmp_path: Path) -> None:
 
 
 TRAINERS = {
-    "mocogan": (mocogan, mocogan.MoCoGANTrainer, {**mocogan.PRESETS["modern"], **TINY_MOCOGAN}, (32, 16)),
+    "mocogan": (
+        mocogan,
+        mocogan.MoCoGANTrainer,
+        {**mocogan.PRESETS["modern"], **TINY_MOCOGAN, "couplings": 0},
+        (32, 16),
+    ),
     "mostganv": (
         mostganv,
         mostganv.MoStGANVTrainer,
-        {**mostganv.PRESETS["small"], **TINY_MOSTGANV},
+        {**mostganv.PRESETS["small"], **TINY_MOSTGANV, "couplings": 0},
         (16, 9),
     ),
 }
@@ -254,6 +259,11 @@ def test_a_generator_begins_with_a_file(tmp_path: Path, name: str) -> None:
     torch.testing.assert_close(weights(new.average.model), weights(new.g))
     card = common.card(new, {"preset": "p"}, 5, common.Record(0.1, []), new.g)
     assert (card["steps"], card["before"]["card"], card["before"]["file"]) == (5, {"steps": 7}, path.name)
+    flowing = trainer(module.Options(**{**options, "couplings": 2}, start=str(path)), source)
+    torch.testing.assert_close(weights(flowing.g.image), weights(new.g.image))
+    save_model(path, flowing.g, {"title": "flowing"})
+    with pytest.raises(VidgenError, match="couplings 2, not 4"):
+        trainer(module.Options(**{**options, "couplings": 4}, start=str(path)), source)
     with pytest.raises(VidgenError, match=r"base_width \d, not 12"):
         trainer(module.Options(**{**options, "base_width": 12}, start=str(path)), source)
     other = "mostganv" if name == "mocogan" else "mocogan"

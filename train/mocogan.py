@@ -37,6 +37,7 @@ from vidgen.errors import VidgenError, check_least
 from vidgen.models.mocogan import NORMS, Discriminator, MoCoGAN, MoCoGANConfig
 
 CRITICS = ("frames", "projected")
+EXTRAS = ("couplings",)  # flows begin as no change: weights without them may be the start
 LOSSES = ("bce", "hinge")
 
 
@@ -216,7 +217,7 @@ class MoCoGANTrainer:
         )
         torch.manual_seed(o.seed)
         self.g = MoCoGAN(config)
-        self.before = begin_with(o.start, self.g) if o.start else None
+        self.before = begin_with(o.start, self.g, EXTRAS) if o.start else None
         self.g = self._place(self.g)
         self.d_image, self.d_video = (self._place(d) for d in discriminators(o, labels))
         self.parts: dict[str, torch.nn.Module] = {

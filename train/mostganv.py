@@ -45,6 +45,7 @@ from vidgen.models.mostganv import Discriminator, MoStGANV, MoStGANVConfig
 from vidgen.timecodes import sample_times
 
 CRITICS = ("frames", "projected")
+EXTRAS = ("couplings",)  # flows begin as no change: weights without them may be the start
 LOSSES = ("bce", "hinge")  # the non-saturating logistic loss and the hinge loss of train/losses.py
 ROWS = 10  # of generated clips on a sheet
 
@@ -261,7 +262,7 @@ class MoStGANVTrainer:
         torch.manual_seed(o.seed)
         self.g = MoStGANV(MoStGANVConfig(**own, num_labels=labels, clip_length=o.length)).to(self.device)
         self._calm()
-        self.before = begin_with(o.start, self.g) if o.start else None
+        self.before = begin_with(o.start, self.g, EXTRAS) if o.start else None
         self.d = discriminator(o, labels).to(self.device)
         self.photographs = None
         if o.perceptual:

@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from train.pretrained import CHANNELS, SIZE, EfficientNetLite, pretrained
 from vidgen.layers import batch_deviation
-from vidgen.models.mostganv import Told
+from vidgen.models.mostganv import ClipCondition
 
 LAST = 4  # px of the maps that are judged
 
@@ -81,7 +81,7 @@ class ProjectedDiscriminator(nn.Module):
                 side, inputs = side // 2, outputs
             layers += [Deviation(), spectral_norm(nn.Conv2d(inputs + 1, embedding_dim, 3, 1, 1))]
             self.scales.append(nn.Sequential(*layers))
-        self.told = Told(frames, longest, num_labels, embedding_dim)
+        self.condition = ClipCondition(frames, longest, num_labels, embedding_dim)
 
     @property
     def frozen(self) -> EfficientNetLite:
@@ -100,7 +100,7 @@ class ProjectedDiscriminator(nn.Module):
         assert video.shape[1] == times.shape[1] == self.frames, (video.shape, times.shape, self.frames)
         n = len(video)
         maps = self.mixer(self.features(rearrange(video, "n t c h w -> (n t) c h w")))
-        told = self.told(times, label)
+        told = self.condition(times, label)
         logits = []
         for x, scale in zip(maps, self.scales, strict=True):
             found = scale(rearrange(x, "(n t) c h w -> n (t c) h w", n=n)).float()

@@ -19,14 +19,18 @@ def begin_with(path: str, network: nn.Module, extras: Collection[str] = ()) -> d
     """Copy a weights file's networks into `network`, which has a `config`; gives the file's training card
     and checksum, for the card of what becomes of it.
 
-    extras: options of the config that may differ, each of which is also the name of the part that it adds:
-    such a part is copied where both have it. VidgenError where other options differ.
+    extras: options of the config that add parts; where one of the two goes without, the parts are left out or
+    stay as they were made. VidgenError where other options differ.
     """
     model, about, _ = load_model(path)
     if family_of(model) != family_of(network):
         raise VidgenError(f"{path} holds a {family_of(model)}; --start needs a {family_of(network)}.")
     theirs, ours = asdict(model.config), asdict(network.config)
-    apart = [name for name in ours if theirs[name] != ours[name] and name not in extras]
+    apart = [
+        name
+        for name in ours
+        if theirs[name] != ours[name] and not (name in extras and not (theirs[name] and ours[name]))
+    ]
     if apart:
         said = ", ".join(f"{name} {theirs[name]}, not {ours[name]}" for name in apart)
         raise VidgenError(f"{path} holds other networks than this recipe's: {said}. --start needs the same.")

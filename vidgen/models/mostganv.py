@@ -459,7 +459,7 @@ class DiscriminatorBlock(nn.Module):
         return (self.second(self.first(x)) + self.shortcut(x)) / math.sqrt(2)
 
 
-class Told(nn.Module):
+class ClipCondition(nn.Module):
     """Embed what a discriminator is told about a clip, the distances of its frames and its category: times
     [n, t] ascending, in frames, label [n] or None -> [n, d] of unit second moment (StyleGAN-V, section 3.3).
     """
@@ -536,7 +536,7 @@ class Discriminator(nn.Module):
         self.last = EqualConv(widths[4] + 1, widths[4], 3)
         self.dense = EqualLinear(widths[4] * 16, widths[4])
         self.head = EqualLinear(widths[4], embedding_dim)
-        self.told = Told(frames, longest, num_labels, embedding_dim)
+        self.condition = ClipCondition(frames, longest, num_labels, embedding_dim)
 
     def forward(self, video: Tensor, times: Tensor, label: Tensor | None = None) -> Tensor:
         """Judge clips: video [n, t, c, h, w], times [n, t] ascending, in frames, label [n] or None -> logits
@@ -552,7 +552,7 @@ class Discriminator(nn.Module):
             x = block(x)
         x = self.last(batch_deviation(x))
         features = self.head(activate(self.dense(x.flatten(1)))).float()
-        return (features * self.told(times, label)).sum(1) / math.sqrt(features.shape[1])
+        return (features * self.condition(times, label)).sum(1) / math.sqrt(features.shape[1])
 
     def features(self, frames: Tensor) -> list[Tensor]:
         """Describe single frames [m, c, h, w]: what each layer makes of them, before a clip's are put
