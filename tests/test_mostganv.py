@@ -197,6 +197,7 @@ def test_diversity_loss_is_zero_for_different_styles_alone() -> None:
         {"size": 64, "base_width": 3, "attention_to": 32, "channels": 1},
         {"mapping_layers": 3, "shortest_period": 2.5},
         {"couplings": 2},
+        {"layout": True},
     ],
 )
 @pytest.mark.parametrize("labels", [0, 3])
@@ -231,6 +232,15 @@ def test_motion_styles_change_the_picture() -> None:
     assert not missing.missing_keys
     assert (m(*codes(m)) - without(*codes(m))).abs().mean() > 0.01
     assert not any("patterns" in name or "styles" in name for name, _ in without.named_parameters())
+
+
+def test_the_content_draws_the_layout_where_asked() -> None:
+    """Without modulation and motion, all clips begin with one map, unless w draws it."""
+    for layout in (False, True):
+        m = model(layout=layout)
+        points = torch.cat([torch.randn(2, m.config.style_dim), torch.zeros(2, m.config.code_dim)], 1)
+        first, _, _ = m.image._begin(points[..., None, None])
+        assert torch.equal(first[0], first[1]) != layout
 
 
 def test_without_motion_styles_time_enters_at_the_first_layer_alone() -> None:

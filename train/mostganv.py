@@ -81,6 +81,7 @@ class Options:
     amplitudes: bool = False
     waves: int = 0
     couplings: int = 0
+    layout: bool = False
     # discriminator
     critic: str = "frames"  # or "projected": of frozen features (train/projected.py)
     loss: str = "bce"

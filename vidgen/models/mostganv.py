@@ -48,7 +48,8 @@ class MoStGANVConfig:
     attention_to: resolutions of the layers that follow the motion styles.
     label_dim: of a category's embedding. lr_multiplier: of the mapping's and the motion encoder's learning
     rate. couplings: of the flows that turn noise into content and noise codes as real clips have them; 0 (the
-    paper) takes the noise itself. clip_length: frames of a training clip.
+    paper) takes the noise itself. layout: whether w also draws the first map, where the paper has a constant:
+    in a scene, other than of a figure, what is where is content. clip_length: frames of a training clip.
     """
 
     size: int = 256
@@ -78,6 +79,7 @@ class MoStGANVConfig:
     base_width: int = 64
     max_width: int = 512
     couplings: int = 0
+    layout: bool = False
     clip_length: int = 16
 
     def __post_init__(self) -> None:
@@ -161,7 +163,7 @@ class Mapping(nn.Module):
 class Synthesis(nn.Module):
     """Draw frames from points [w ; v(t)]: [m, style_dim + code_dim, 1, 1] -> [m, c, size, size].
 
-    From a learned 4x4 constant and v(t), through a convolution at 4 px and two at each doubling; the colours
+    From a learned 4x4 constant (with `layout`, one that w moves) and v(t), through a convolution at 4 px and two at each doubling; the colours
     of all resolutions are added up. conv: the class of the convolutions.
     """
 
@@ -169,6 +171,7 @@ class Synthesis(nn.Module):
         super().__init__()
         self.size, self.style_dim = config.size, config.style_dim
         self.constant = nn.Parameter(torch.randn(config.width(4), 4, 4))
+        self.layout = EqualLinear(config.style_dim, config.width(4) * 16) if config.layout else None
         self.styles: nn.Module | None = None
         if config.motion_styles:
             dims = config.style_dim + config.code_dim, config.motion_styles
@@ -243,12 +246,16 @@ class Synthesis(nn.Module):
         with torch.autocast(points.device.type, enabled=False):
             motion = self.styles(point) if self.styles is not None else None
         constant = repeat(self.constant, "c h w -> m c h w", m=len(point))
+        if self.layout is not None:
+            drawn = rearrange(self.layout(style), "m (c h w) -> m c h w", h=4, w=4)
+            constant = constant + drawn.to(constant.dtype)
         spread = repeat(code.to(self.constant.dtype), "m d -> m d h w", h=4, w=4)
         return torch.cat([constant, spread], 1), style, motion
 
     def style_weights(self) -> Tensor:
         """Collect the weights through which w enters the layers: [style_dim, outputs]."""
         maps = [layer.affine for layer in (*self.convs, *self.colours)]
+        maps += [] if self.layout is None else [self.layout]
         return torch.cat([each.weight.T * each.gain for each in maps], 1)
 
 
