@@ -163,8 +163,8 @@ class Mapping(nn.Module):
 class Synthesis(nn.Module):
     """Draw frames from points [w ; v(t)]: [m, style_dim + code_dim, 1, 1] -> [m, c, size, size].
 
-    From a learned 4x4 constant (with `layout`, one that w moves) and v(t), through a convolution at 4 px and two at each doubling; the colours
-    of all resolutions are added up. conv: the class of the convolutions.
+    From a learned 4x4 constant (with `layout`, one that w moves) and v(t), through a convolution at 4 px and
+    two at each doubling; the colours of all resolutions are added up. conv: the class of the convolutions.
     """
 
     def __init__(self, config: MoStGANVConfig, conv: type[StyledConv] = StyledConv) -> None:
