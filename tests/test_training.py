@@ -365,6 +365,23 @@ def test_losses_by_hand() -> None:
     assert float(losses.kl_to_normal(torch.ones(2, 3), torch.zeros(2, 3))) == pytest.approx(1.5)
 
 
+def test_pictures_that_are_all_alike_are_punished() -> None:
+    torch.manual_seed(0)
+    real = torch.rand(4, 3, 1, 1).expand(4, 3, 32, 32) * 2 - 1
+    by_hand = sum((a - b).abs().mean() for a in real for b in real) / 12
+    assert losses.spread(real) == pytest.approx(float(by_hand), rel=1e-5)
+    assert losses.spread(real + 0.5 * torch.randn(4, 3, 32, 32)) < 1.2 * by_hand, "grain hardly counts"
+    drawn = (0.1 * real).clone().requires_grad_()
+    loss = losses.collapse_loss(drawn, real)
+    assert float(loss) == pytest.approx(math.log(10), rel=0.05)
+    loss.backward()
+    assert losses.collapse_loss(drawn.detach() - 0.1 * drawn.grad, real) < loss, "down the slope they part"
+    assert losses.collapse_loss(1.5 * real, real) == 0
+    same = torch.zeros(4, 3, 32, 32, requires_grad=True)
+    losses.collapse_loss(same, real).backward()
+    assert torch.isfinite(same.grad).all()
+
+
 def test_redraw_error_weighs_what_moves() -> None:
     wanted, still = torch.zeros(1, 1, 1, 2, 2), torch.zeros(1, 1, 1, 2, 2)
     still[..., 0, 0] = -1.0  # one pixel is away from where it rests

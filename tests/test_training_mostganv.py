@@ -144,6 +144,13 @@ def test_redrawn_clips_are_judged(source: ShapeSource) -> None:
         trainer(source, judge_redrawn=True, redraw=0.0)
 
 
+def test_clips_alike_are_told_apart_where_asked(source: ShapeSource) -> None:
+    assert "collapse" not in trainer(source).step(0)
+    t = trainer(source, spread=2.0)
+    assert t.step(0)["collapse"] > 0, "untrained clips are all grey"
+    assert "collapse" not in trainer(source, spread=2.0, warm_up=1).step(0)
+
+
 def test_references_may_be_the_clips_own_frames(source: ShapeSource, monkeypatch: pytest.MonkeyPatch) -> None:
     for own in (False, True):
         t, seen = trainer(source, warm_up=9, own_references=own), []

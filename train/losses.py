@@ -29,6 +29,23 @@ def gradient_penalty(logits: Tensor, seen: Tensor) -> Tensor:
     return slope.square().flatten(1).sum(1).mean()
 
 
+def spread(frames: Tensor, size: int = 16) -> Tensor:
+    """Measure how much pictures [n, c, h, w] differ: mean absolute difference over all pairs, at `size` px at
+    most, so that grain does not count.
+    """
+    n, side = len(frames), min(size, frames.shape[-1])
+    rows = F.adaptive_avg_pool2d(frames.float(), side).flatten(1)
+    return torch.cdist(rows, rows, p=1).sum() / (max(n * (n - 1), 1) * rows.shape[1])
+
+
+def collapse_loss(drawn: Tensor, real: Tensor) -> Tensor:
+    """Punish pictures [n, c, h, w] that differ less from each other than real ones [m, c, h, w] do: the log
+    of the ratio of their spreads, 0 from the real ones' on. As mode seeking (Mao et al., CVPR 2019) it keeps
+    codes from being ignored, but the data say how much is enough.
+    """
+    return F.relu((spread(real) + 1e-3).log() - (spread(drawn) + 1e-3).log())
+
+
 def category_loss(logits: Tensor, label: Tensor) -> Tensor:
     """Cross-entropy of Q(category | clip) (InfoGAN, Chen et al. 2016): logits [n, classes], label [n]."""
     return F.cross_entropy(logits, label)

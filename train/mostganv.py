@@ -105,6 +105,9 @@ class Options:
     augment_images: int = 500_000
     flips: bool = True  # mirror half of the real clips
     diversity: float = 0.0  # weight of the motion diversity loss
+    spread: float = (
+        0.0  # weight of differing less from clip to clip than real clips do (losses.collapse_loss)
+    )
     ema_images: int = 20_000  # clips after which half of the average is new
     stride: int = 1  # of real frames, where the source has more than it shows
     bfloat16: bool = False
@@ -166,6 +169,7 @@ class Options:
             "poses_match",
             "r1",
             "diversity",
+            "spread",
             "augment",
         )
         for name, choices in (("critic", CRITICS), ("loss", LOSSES)):
@@ -400,6 +404,8 @@ class MoStGANVTrainer:
             frames = self.g.image(frames)
         if adversarial:
             made["video"] = rearrange(frames[: n * o.frames], "(n t) c h w -> n t c h w", n=n)
+            if o.spread:
+                made["collapse"] = losses.collapse_loss(made["video"][:, 0], batch.video[:, 0])
         if o.redraw:
             made["redrawn"] = rearrange(frames[-picks.numel() :], "(n f) c h w -> n f c h w", n=n)
         if judged:
@@ -518,6 +524,8 @@ class MoStGANVTrainer:
                 pair = (rearrange(made[key], "n f c h w -> (n f) c h w") for key in ("redrawn", "wanted"))
                 apart = losses.feature_distance(*(self.d.features(frames) for frames in pair))
                 loss, log = loss + o.features * apart, log | {"features": apart.item()}
+        if adversarial and o.spread:
+            loss, log = loss + o.spread * made["collapse"], log | {"collapse": made["collapse"].item()}
         if o.diversity:
             loss, log = loss + o.diversity * made["diversity"], log | {"diversity": made["diversity"].item()}
         self.team.clear(self.opt_g)
