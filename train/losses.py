@@ -30,11 +30,12 @@ def gradient_penalty(logits: Tensor, seen: Tensor) -> Tensor:
 
 
 def spread(frames: Tensor, size: int = 16) -> Tensor:
-    """Measure how much pictures [n, c, h, w] differ: mean absolute difference over all pairs, at `size` px at
-    most, so that grain does not count.
+    """Measure how much pictures [n, c, h, w] differ in what is where: mean absolute difference over all pairs,
+    at `size` px at most and less each picture's mean colour, so that neither grain nor brightness counts.
     """
     n, side = len(frames), min(size, frames.shape[-1])
-    rows = F.adaptive_avg_pool2d(frames.float(), side).flatten(1)
+    small = F.adaptive_avg_pool2d(frames.float(), side)
+    rows = (small - small.mean((2, 3), keepdim=True)).flatten(1)
     return torch.cdist(rows, rows, p=1).sum() / (max(n * (n - 1), 1) * rows.shape[1])
 
 
