@@ -30,7 +30,7 @@ def gradient_penalty(logits: Tensor, seen: Tensor) -> Tensor:
 
 
 def spread(frames: Tensor, size: int = 16) -> Tensor:
-    """Measure how much pictures [n, c, h, w] differ in what is where: mean absolute difference over all pairs,
+    """Measure how much pictures [n, c, h, w] differ in what is where: mean absolute difference of all pairs,
     at `size` px at most and less each picture's mean colour, so that neither grain nor brightness counts.
     """
     n, side = len(frames), min(size, frames.shape[-1])
