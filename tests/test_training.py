@@ -368,18 +368,20 @@ def test_losses_by_hand() -> None:
 def test_pictures_that_are_all_alike_are_punished() -> None:
     torch.manual_seed(0)
     real = (torch.rand(4, 3, 2, 2) * 2 - 1).repeat_interleave(16, -1).repeat_interleave(16, -2)
-    parts = real - real.mean((2, 3), keepdim=True)
-    by_hand = sum((a - b).abs().mean() for a in parts for b in parts) / 12
-    assert losses.spread(real) == pytest.approx(float(by_hand), rel=1e-5)
+    parts = (real - real.mean((2, 3), keepdim=True)).flatten(1)
+    parts = parts / parts.norm(dim=1, keepdim=True)
+    by_hand = float(sum((a - b).norm() for a in parts for b in parts)) / 12
+    assert losses.spread(real) == pytest.approx(by_hand, rel=1e-4)
     assert losses.spread(real + 0.2 * torch.randn(4, 3, 32, 32)) < 1.2 * by_hand, "grain hardly counts"
-    assert losses.spread(real + torch.rand(4, 3, 1, 1)) == pytest.approx(float(by_hand), rel=1e-4)
-    drawn = (0.1 * real).clone().requires_grad_()
+    shades = torch.rand(4, 3, 1, 1) + (0.1 + torch.rand(4, 1, 1, 1)) * real
+    assert losses.spread(shades) == pytest.approx(by_hand, rel=1e-3), "nor do brightness and contrast"
+    drawn = (real[:1] + 0.2 * real).clone().requires_grad_()
     loss = losses.collapse_loss(drawn, real)
-    assert loss.item() == pytest.approx(math.log(10), rel=0.05)
+    assert loss.item() > 0.5
     loss.backward()
-    assert losses.collapse_loss(drawn.detach() - 0.1 * drawn.grad, real) < loss, "down the slope they part"
-    assert losses.collapse_loss(1.5 * real, real) == 0
-    same = torch.zeros(4, 3, 32, 32, requires_grad=True)
+    assert losses.collapse_loss(drawn.detach() - drawn.grad, real) < loss, "down the slope they part"
+    assert losses.collapse_loss(real, real) == 0
+    same = torch.ones(4, 3, 32, 32, requires_grad=True)
     losses.collapse_loss(same, real).backward()
     assert torch.isfinite(same.grad).all()
 

@@ -30,13 +30,14 @@ def gradient_penalty(logits: Tensor, seen: Tensor) -> Tensor:
 
 
 def spread(frames: Tensor, size: int = 16) -> Tensor:
-    """Measure how much pictures [n, c, h, w] differ in what is where: mean absolute difference of all pairs,
-    at `size` px at most and less each picture's mean colour, so that neither grain nor brightness counts.
+    """Measure how much pictures [n, c, h, w] differ in what is where, 0 to 2: mean distance of all pairs, at
+    `size` px at most (grain does not count), less each one's mean colour and at length 1 (nor do brightness
+    and contrast, which are easily varied).
     """
     n, side = len(frames), min(size, frames.shape[-1])
     small = F.adaptive_avg_pool2d(frames.float(), side)
-    rows = (small - small.mean((2, 3), keepdim=True)).flatten(1)
-    return torch.cdist(rows, rows, p=1).sum() / (max(n * (n - 1), 1) * rows.shape[1])
+    rows = F.normalize((small - small.mean((2, 3), keepdim=True)).flatten(1), dim=1)
+    return torch.cdist(rows, rows).sum() / max(n * (n - 1), 1)
 
 
 def collapse_loss(drawn: Tensor, real: Tensor) -> Tensor:
