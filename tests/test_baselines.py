@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -63,9 +64,10 @@ def test_clipping_bounds_the_critic() -> None:
     assert len(layers) == 5 and len(norms) == 3
 
 
+@pytest.mark.parametrize("bfloat16", [False, True])
 @pytest.mark.parametrize("model", baselines.MODELS)
-def test_a_step_moves_both_networks_and_repeats_itself(model: str) -> None:
-    first, second = trainer(model), trainer(model)
+def test_a_step_moves_both_networks_and_repeats_itself(model: str, bfloat16: bool) -> None:
+    first, second = (trainer(model, bfloat16=bfloat16) for _ in range(2))
     before = {name: value.clone() for name, value in first.g.state_dict().items()}
     for each in (first, second):
         each.set_rates(0, 10)
@@ -91,6 +93,11 @@ def test_training_ends_with_the_table(tmp_path: Path, capsys: pytest.CaptureFixt
         assert rows[2].startswith("| real, test split | 0.00") and rows[3].startswith("| run | ")
         assert baselines.main(["--table", str(out)]) == 0
         assert capsys.readouterr().out.splitlines() == rows, "the same clips, the same figures"
+        settings = json.loads((out / "options.json").read_text())
+        del settings["bfloat16"]  # a run from before there was this option
+        (out / "options.json").write_text(json.dumps(settings))
+        assert baselines.main(["--table", str(out)]) == 0
+        assert capsys.readouterr().out.splitlines() == rows
 
 
 def test_the_distance_counts_empty_frames() -> None:

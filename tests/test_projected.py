@@ -7,7 +7,6 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,7 +19,8 @@ from torch import nn
 from train import cards, common, mocogan, mostganv, recyclegan
 from train.data.sources import ShapeSource
 from train.pretrained import CHANNELS, EfficientNetLite, Padded, _take, perceptual_distance, pretrained
-from train.projected import ProjectedDiscriminator
+from train.projected import ProjectedDiscriminator, ProjectedImages
+from vidgen.catalogue import read_header
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError
 
@@ -128,6 +128,19 @@ def test_the_frozen_network_is_neither_trained_nor_saved() -> None:
     assert video.grad.abs().sum() > 0
 
 
+def test_the_frozen_network_goes_along_to_another_device() -> None:
+    for d in (ProjectedDiscriminator(32, frames=1, width=4), ProjectedImages(32, width=4)):
+        d.to("meta")
+        assert {p.device.type for p in d.frozen.parameters()} == {"meta"}
+
+
+def test_judged_without_the_spread_a_frame_stands_for_itself() -> None:
+    torch.manual_seed(0)
+    d = ProjectedImages(32, width=4, deviation=False).eval()
+    frames = torch.rand(3, 3, 32, 32) * 2 - 1
+    torch.testing.assert_close(d(frames)[0][1:2], d(frames[1:2])[0], atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("bfloat16", [False, True])
 def test_mostganv_trains_against_frozen_features(bfloat16: bool) -> None:
     options = {**mostganv.PRESETS["small"], "warm_up": 0, **TINY_MOSTGANV, **PROJECTED, "perceptual": 2.0}
@@ -154,11 +167,34 @@ def test_mostganv_trains_against_frozen_features(bfloat16: bool) -> None:
         ({"loss": "wasserstein"}, "bce, hinge"),
         ({**PROJECTED, "r1": 1.0}, "--r1 0"),
         ({**PROJECTED, "features": 1.0}, "--features 0"),
+        ({"perceptual": 1.0}, "perceptual is about redrawn clips"),
+        ({"own_references": True}, "own_references is about redrawn clips"),
+        ({"own_references": True, "redraw": 1.0, "references": 99, "length": 40}, "references is 99"),
     ],
 )
 def test_mostganv_options_are_checked(changes: dict[str, object], message: str) -> None:
     with pytest.raises(VidgenError, match=message):
         mostganv.Options(**changes)
+
+
+def test_one_clip_differs_from_nothing() -> None:
+    options = {**mostganv.PRESETS["small"], "warm_up": 0, **TINY_MOSTGANV, **PROJECTED, "spread": 1.0}
+    options |= {"redraw": 0.0, "poses": 0, "batch": 1}
+    t = mostganv.MoStGANVTrainer(mostganv.Options(**options), ShapeSource(16, 9, count=8))
+    with pytest.raises(VidgenError, match="--spread 0"):
+        t.step(0)
+
+
+def test_the_loss_is_the_one_that_is_named() -> None:
+    def after(loss: str) -> torch.Tensor:
+        options = {**mostganv.PRESETS["small"], "warm_up": 0, **TINY_MOSTGANV, **PROJECTED, "loss": loss}
+        t = mostganv.MoStGANVTrainer(mostganv.Options(**options), ShapeSource(16, 9, count=8))
+        t.set_rates(0, 100)
+        torch.manual_seed(0)
+        t.step(0)
+        return weights(t.d)
+
+    assert not torch.equal(after("bce"), after("hinge"))
 
 
 def test_the_discriminator_has_a_rate_of_its_own() -> None:
@@ -206,6 +242,7 @@ def test_a_translator_begins_with_a_file(tmp_path: Path, reversible: bool) -> No
     save_model(path, old.translator(), {"title": "old"})
     started = recyclegan.Options(**{**options, "start": str(path)})
     new = recyclegan.RecycleGANTrainer(started, stream("x"), stream("y", 1))
+    new.begin()
     for name, part in (("y", "g"), ("y", "p"), *([("x", "g")] if reversible else [])):
         held = (getattr(each.sides[name], part).state_dict() for each in (old, new))
         for one, two in zip(*(state.values() for state in held), strict=True):
@@ -213,10 +250,10 @@ def test_a_translator_begins_with_a_file(tmp_path: Path, reversible: bool) -> No
     torch.testing.assert_close(weights(new.average.model), weights(new.translator()))
     other = recyclegan.Options(**{**options, "start": str(path), "width": 8})
     with pytest.raises(VidgenError, match="width 4, not 8. --start needs the same"):
-        recyclegan.RecycleGANTrainer(other, stream("x"), stream("y", 1))
+        recyclegan.RecycleGANTrainer(other, stream("x"), stream("y", 1)).begin()
     missing = recyclegan.Options(**{**options, "start": str(tmp_path / "none.safetensors")})
     with pytest.raises(VidgenError):
-        recyclegan.RecycleGANTrainer(missing, stream("x"), stream("y", 1))
+        recyclegan.RecycleGANTrainer(missing, stream("x"), stream("y", 1)).begin()
 
 
 def test_one_way_files_and_reversible_recipes_fit(tmp_path: Path) -> None:
@@ -229,6 +266,7 @@ def test_one_way_files_and_reversible_recipes_fit(tmp_path: Path) -> None:
         save_model(path, old.translator(), {"title": "old"})
         started = recyclegan.Options(**options, reversible=here, start=str(path))
         new = recyclegan.RecycleGANTrainer(started, stream("x"), stream("y", 1))
+        new.begin()
         torch.testing.assert_close(weights(new.sides["y"].g), weights(old.sides["y"].g).half().float())
 
 
@@ -252,24 +290,64 @@ TRAINERS = {
 def test_a_generator_begins_with_a_file(tmp_path: Path, name: str) -> None:
     module, trainer, options, (size, length) = TRAINERS[name]
     source, path = ShapeSource(size, length, count=8), tmp_path / "old.safetensors"
+
+    def begun(changes: dict[str, object]) -> object:
+        made = trainer(module.Options(**{**options, **changes}, start=str(path)), source)
+        made.begin()
+        return made
+
     old = trainer(module.Options(**options, seed=3), source)
-    save_model(path, old.g, {"title": "old", "card": {"steps": 7}})
-    new = trainer(module.Options(**options, start=str(path)), source)
+    about = {"title": "old", "categories": source.categories, "licence": "CC BY 4.0", "credit": "Ada."}
+    save_model(path, old.g, {**about, "card": {"steps": 7}})
+    new = begun({})
     torch.testing.assert_close(weights(new.g), weights(old.g).half().float())
     torch.testing.assert_close(weights(new.average.model), weights(new.g))
     card = common.card(new, {"preset": "p"}, 5, common.Record(0.1, []), new.g)
     assert (card["steps"], card["before"]["card"], card["before"]["file"]) == (5, {"steps": 7}, path.name)
-    flowing = trainer(module.Options(**{**options, "couplings": 2}, start=str(path)), source)
+    flowing = begun({"couplings": 2})
     torch.testing.assert_close(weights(flowing.g.image), weights(new.g.image))
-    save_model(path, flowing.g, {"title": "flowing"})
-    with pytest.raises(VidgenError, match="couplings 2, not 4"):
-        trainer(module.Options(**{**options, "couplings": 4}, start=str(path)), source)
     with pytest.raises(VidgenError, match=r"base_width \d, not 12"):
-        trainer(module.Options(**{**options, "base_width": 12}, start=str(path)), source)
-    other = "mostganv" if name == "mocogan" else "mocogan"
-    module, trainer, options, (size, length) = TRAINERS[other]
-    with pytest.raises(VidgenError, match=f"holds a {name}"):
-        trainer(module.Options(**options, start=str(path)), ShapeSource(size, length, count=8))
+        begun({"base_width": 12})
+    save_model(path, flowing.g, about)
+    with pytest.raises(VidgenError, match="couplings 2, not 4"):
+        begun({"couplings": 4})
+    save_model(path, old.g, {**about, "categories": ["left", "right"]})
+    with pytest.raises(
+        VidgenError, match="has the categories left, right; the data have vertical, horizontal"
+    ):
+        begun({})
+    save_model(path, of_the_other_family(name), about)
+    with pytest.raises(VidgenError, match=f"--start needs a {name}"):
+        begun({})
+
+
+def of_the_other_family(name: str) -> nn.Module:
+    """Make a generator of the other family."""
+    module, trainer, options, (size, length) = TRAINERS["mostganv" if name == "mocogan" else "mocogan"]
+    return trainer(module.Options(**options), ShapeSource(size, length, count=8)).g
+
+
+def test_a_run_remembers_what_it_began_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    source, options = ShapeSource(16, 9, count=8), {**mostganv.PRESETS["small"], **TINY_MOSTGANV}
+    for seed, path in enumerate((first, second)):
+        old = mostganv.MoStGANVTrainer(mostganv.Options(**options, seed=seed), source)
+        about = {"categories": source.categories, "licence": "CC BY 4.0", "credit": "Ada."}
+        save_model(path, old.g, {"title": "old", **about, "card": {"steps": 7 + seed}})
+    out = tmp_path / "run"
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in TINY_MOSTGANV.items()]
+    line = ["--data=shapes", f"--out={out}", "--threads=1", "--device=cpu", "--warm-up=9", *words]
+    assert mostganv.main([*line, f"--start={first}", "--steps=1"]) == 0
+    digest = read_header(out / "model.safetensors")["about"]["card"]["before"]["sha256"]
+    assert mostganv.main([*line, f"--start={second}", "--steps=2", "--revise"]) == 2
+    assert "another --start needs another --out" in capsys.readouterr().err
+    first.unlink()
+    assert mostganv.main([*line, f"--start={first}", "--steps=2", "--revise"]) == 0
+    about = read_header(out / "model.safetensors")["about"]
+    assert about["card"]["before"]["sha256"] == digest
+    assert about["card"]["before"]["card"] == {"steps": 7}
+    assert about["licence"] == "CC BY 4.0 (the weights it began with) and MIT"
+    assert about["credit"].endswith("Ada.")
 
 
 def test_a_card_tells_all_stages() -> None:
@@ -284,25 +362,41 @@ def test_a_card_tells_all_stages() -> None:
     before = {"file": "a.safetensors", "sha256": "f" * 64, "card": first}
     text = cards.stages({**last, "before": before}, cards._stage)
     assert text.index("10 steps in 1.0 hours") < text.index("f" * 16) < text.index("20 steps in 2.0 hours")
-    assert "--start weights/a.safetensors" in text
+    assert "--start a.safetensors" in text, "the name is enough"
+    unknown = cards.stages({**last, "before": {**before, "card": {}}}, cards._stage)
+    assert unknown.startswith("Began with `a.safetensors`")
     assert cards.stages(first, cards._stage) == cards._stage(first)
 
 
 def test_mocogan_takes_a_projected_image_discriminator() -> None:
-    options = {**mocogan.PRESETS["modern"], **TINY_MOCOGAN, "warm_up": 0, "critic": "projected"}
+    options = {
+        **mocogan.PRESETS["modern"],
+        **TINY_MOCOGAN,
+        "warm_up": 0,
+        "critic": "projected",
+        "features": 0,
+    }
     t = mocogan.MoCoGANTrainer(mocogan.Options(**options), ShapeSource(32, 16, count=8))
     before = weights(t.d_image), weights(t.d_image.frozen)
     t.set_rates(0, 100)
     assert all(math.isfinite(value) for value in t.step(0).values())
     assert not torch.equal(before[0], weights(t.d_image))
     assert torch.equal(before[1], weights(t.d_image.frozen))
-    with pytest.raises(VidgenError, match="frames, projected"):
-        mocogan.Options(critic="both")
+    assert t.d_image.frozen is not None
+    for changes, message in (
+        ({"critic": "both"}, "frames, projected"),
+        ({"critic": "projected", "features": 4.0}, "--features 0"),
+        ({"perceptual": 1.0}, "perceptual compares redrawn clips"),
+    ):
+        with pytest.raises(VidgenError, match=message):
+            mocogan.Options(**changes)
 
 
-def test_seeds_draw_the_same_mixture() -> None:
-    def mixture() -> np.ndarray:
-        torch.manual_seed(5)
-        return ProjectedDiscriminator(32, frames=1, width=4, embedding_dim=8).mixer.across0.numpy()
-
-    np.testing.assert_array_equal(mixture(), mixture())
+def test_the_mixture_is_saved() -> None:
+    torch.manual_seed(5)
+    one = ProjectedDiscriminator(32, frames=1, width=4, embedding_dim=8).eval()
+    two = ProjectedDiscriminator(32, frames=1, width=4, embedding_dim=8).eval()
+    video, times = torch.rand(2, 1, 3, 32, 32), torch.zeros(2, 1)
+    assert not torch.allclose(one(video, times), two(video, times))
+    two.load_state_dict(one.state_dict())
+    torch.testing.assert_close(one(video, times), two(video, times))

@@ -30,6 +30,8 @@ STYLES |= {
 STYLES |= {"size": 16, "length": 9, "longest": 4, "batch": 4, "longest_period": 16.0, "shortest_period": 4.0}
 STYLES |= {"base_width": 4, "max_width": 8, "d_base_width": 4, "d_max_width": 8, "reach": 8, "warm_up": 1}
 STYLES |= {"d_fold": 1, "bfloat16": False, "augment_images": 40}
+PROJECTED = {"critic": "projected", "loss": "hinge", "r1": 0.0, "features": 0.0, "perceptual": 2.0}
+PROJECTED |= {"own_references": True, "spread": 1.0}
 TRANSLATION = {"size": 16, "width": 4, "blocks": 1, "predictor_width": 4, "d_width": 4, "d_layers": 2}
 TRANSLATION |= {"bfloat16": False, "pool": 3, "batch": 4}
 
@@ -45,6 +47,12 @@ def trainer(name: str, team: Team | None = None) -> Any:
     if name == "recyclegan":
         options = recyclegan.Options(**{**recyclegan.PRESETS["modern"], **TRANSLATION})
         return recyclegan.RecycleGANTrainer(options, stream("x", 0), stream("y", 1), team=team)
+    if name == "recyclegan-projected":
+        options = recyclegan.Options(**{**recyclegan.PRESETS["modern"], **TRANSLATION, "projected": 0.5})
+        return recyclegan.RecycleGANTrainer(options, stream("x", 0), stream("y", 1), team=team)
+    if name == "mostganv-projected":
+        options = mostganv.Options(**{**mostganv.PRESETS["small"], **STYLES, **PROJECTED})
+        return mostganv.MoStGANVTrainer(options, ShapeSource(16, 9, count=8), team=team)
     if name == "mostganv":
         options = mostganv.Options(**{**mostganv.PRESETS["small"], **STYLES})
         return mostganv.MoStGANVTrainer(options, ShapeSource(16, 9, count=8), team=team)
@@ -52,7 +60,7 @@ def trainer(name: str, team: Team | None = None) -> Any:
     return mocogan.MoCoGANTrainer(options, ShapeSource(32, 16, count=8), team=team)
 
 
-NAMES = ("mocogan", "mocogan-paper", "recyclegan", "mostganv")
+NAMES = ("mocogan", "mocogan-paper", "recyclegan", "mostganv", "mostganv-projected", "recyclegan-projected")
 
 
 def outcome(name: str, team: Team) -> dict[str, Any]:

@@ -131,7 +131,7 @@ class BaselineTrainer:
 
     def update_d(self, batch: Batch, video: Tensor, _mask: Tensor | None) -> dict[str, float]:
         """Update the critic."""
-        real, fake = self.d(batch.video), self.d(video.detach())
+        real, fake = self.d(batch.video).float(), self.d(video.detach()).float()
         if self.o.model == "tgan":
             loss = fake.mean() - real.mean()
         else:
@@ -144,7 +144,7 @@ class BaselineTrainer:
     def update_g(self, _batch: Batch, video: Tensor, mask: Tensor | None) -> dict[str, float]:
         """Update the generator."""
         self.d.requires_grad_(False)
-        fake = self.d(video)
+        fake = self.d(video).float()
         loss = -fake.mean() if self.o.model == "tgan" else losses.generator_loss(fake, "bce")
         log = {"g": loss.item()}
         if mask is not None:
@@ -211,13 +211,13 @@ def _baseline_clips(path: Path, rng: np.random.Generator) -> Iterator[np.ndarray
     file = path / "model.safetensors"
     try:
         settings = json.loads((path / "options.json").read_text())
-        known = {name: settings[name] for name in Options.__dataclass_fields__}
-        model = generator(Options(**known)).eval()
+        known = Options(**{name: settings[name] for name in Options.__dataclass_fields__ if name in settings})
+        model = generator(known).eval()
         model.load_state_dict(load_file(file))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise VidgenError(f"{path} is no run of train.baselines ({error}).") from error
     for _ in range(0, MEASURED, PART):
-        code = torch.from_numpy(rng.standard_normal((PART, known["code_dim"]), dtype=np.float32))
+        code = torch.from_numpy(rng.standard_normal((PART, known.code_dim), dtype=np.float32))
         levels = ((model(code)[0] + 1) * 127.5).round().byte()
         yield rearrange(levels, "n t c h w -> n t h w c").numpy()
 

@@ -203,11 +203,12 @@ def _training(card: dict[str, Any]) -> str:
 
 def stages(card: dict[str, Any], worded: Callable[[dict[str, Any]], str]) -> str:
     """Word a training and those before it, each of which began with the weights of the one before."""
-    before = card.get("before", {})
-    if not before.get("card"):
+    if not (before := card.get("before")):
         return worded(card)
-    made = f"`{before['file']}` of it had the checksum `{before['sha256'][:16]}`. Then, from there:"
-    return f"{stages(before['card'], worded)}\n\n{made}\n\n{worded(card)}"
+    file = f"`{before['file']}` (sha256 `{before['sha256'][:16]}`)"
+    if not before["card"]:
+        return f"Began with {file}, which does not say how it was trained.\n\n{worded(card)}"
+    return f"{stages(before['card'], worded)}\n\nThat gave {file}. From there:\n\n{worded(card)}"
 
 
 def _stage(card: dict[str, Any]) -> str:
@@ -246,6 +247,8 @@ def changed_options(card: dict[str, Any], defaults: Any, presets: Mapping[str, A
     usual = {**asdict(defaults), **presets.get(card["preset"], {})}
     taken = {**asdict(defaults), **card["options"]} if "options" in card else usual
     own = {name: value for name, value in taken.items() if usual.get(name) != value}
+    if "start" in own:  # wherever it lay
+        own["start"] = Path(own["start"]).name
     return "".join(f" --{name.replace('_', '-')} {value}" for name, value in own.items())
 
 

@@ -65,6 +65,7 @@ class Scheduled:
     def __init__(self, trainer: Any, steps: int) -> None:
         self.trainer, self.steps = trainer, steps
         self.state, self.load, self.sample = trainer.state, trainer.load, trainer.sample
+        self.begin = getattr(trainer, "begin", None)
 
     def step(self, index: int) -> dict[str, float]:
         """Train one step; raises VidgenError, with the remedy, where it does not fit in memory."""

@@ -211,8 +211,12 @@ def _resume(
                 f"{out} has {saved['step']} steps already; ask for at least as many by --steps."
             )
     if (saved := team.from_first(saved)) is None:
+        if begin := getattr(trainer, "begin", None):
+            begin()
         return Progress()
     changed = _changes(saved["options"], options, out, revise)
+    if "start" in changed and "start" in saved["options"]:
+        raise VidgenError(f"{out} has begun already: another --start needs another --out.")
     try:
         trainer.load(saved["trainer"])
     except (KeyError, RuntimeError, ValueError) as error:
@@ -278,7 +282,7 @@ def card(
     """Say how `model` was trained, for its weights file; trainer: has the recipe `o`, `device` and, where it
     began with a weights file, what `starting.begin_with` says of that, in `before`.
     """
-    before = getattr(trainer, "before", None)
+    before = getattr(trainer, "before", None)  # not all trainers can begin with a file
     return ({"before": before} if before else {}) | {
         "preset": settings["preset"],
         "options": asdict(trainer.o),
@@ -297,7 +301,8 @@ OPTIMISERS = ("opt_g", "opt_d")
 def state_of(trainer: Any) -> dict[str, Any]:
     """Collect all that a resumed run needs of a trainer with two optimisers and `parts`, networks by name."""
     modules = {name: module.state_dict() for name, module in trainer.parts.items()}
-    return modules | {name: getattr(trainer, name).state_dict() for name in OPTIMISERS}
+    optimisers = {name: getattr(trainer, name).state_dict() for name in OPTIMISERS}
+    return modules | optimisers | {"before": getattr(trainer, "before", None)}
 
 
 def load_into(trainer: Any, state: dict[str, Any]) -> None:
@@ -305,6 +310,7 @@ def load_into(trainer: Any, state: dict[str, Any]) -> None:
     for name, module in trainer.parts.items():
         module.load_state_dict(state[name])
     load_optimisers(trainer, state)
+    trainer.before = state.get("before")
 
 
 def load_optimisers(trainer: Any, state: dict[str, Any]) -> None:

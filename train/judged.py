@@ -231,12 +231,12 @@ def cloud_factors(clips: np.ndarray) -> dict[str, np.ndarray]:
 
     colour: mean of the frame [3]; cover: its share that is white [1]; grain: how much neighbouring pixels
     differ [1]; drift: mean optical flow to the next frame, in pairs of px, x and y [2]; the last frame has
-    that of the one before.
+    none [nan].
     """
     white = (clips.min(-1) > WHITE).mean((2, 3))
     grain = np.abs(np.diff(clips.mean(-1), axis=-1)).mean((2, 3)) / 16
     drift = np.stack([flow(clip).mean((1, 2)) for clip in clips]) / 2
-    drift = np.concatenate([drift, drift[:, -1:]], 1)
+    drift = np.concatenate([drift, np.full_like(drift[:, :1], np.nan)], 1)
     colour = clips.mean((2, 3)) / 127.5 - 1
     found = {"colour": colour, "cover": 2 * white[..., None] - 1, "grain": grain[..., None], "drift": drift}
     return {name: np.float32(value) for name, value in found.items()}
@@ -258,14 +258,18 @@ def clouds(path: str, cache: Path) -> Task:  # noqa: ARG001 (the pack is its own
         cuts = [(at, slice(first, first + LENGTH)) for at in windows for first in _starts(len(at[0]))]
         frames = np.stack([whole[cut] for (whole, _), cut in cuts])
         known = {name: np.stack([told[name][0, cut] for (_, told), cut in cuts]) for name in cuts[0][0][1]}
+        known["drift"][:, -1] = np.nan  # to a frame that the clip does not show
 
         def drawn(rng: np.random.Generator, n: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
             found = rng.choice(len(frames), n, replace=n > len(frames))
             backwards = rng.random(n) < 0.5
             clips, targets = frames[found].copy(), {name: value[found] for name, value in known.items()}
             clips[backwards] = clips[backwards, ::-1]
-            for name, value in targets.items():
-                value[backwards] = value[backwards, ::-1] * (-1 if name == "drift" else 1)
+            for value in targets.values():
+                value[backwards] = value[backwards, ::-1]
+            drift = targets["drift"]  # a step is that of two frames: turned round, it is the earlier one's
+            drift[backwards, :-1] = -drift[backwards, 1:]
+            drift[:, -1] = drift[:, -2]
             return clips, targets | {"order": backwards.astype(int)}
 
         return drawn

@@ -29,15 +29,13 @@ from train.distributed import Team
 from train.ema import EMA
 from train.posterior import ContentPosterior, MotionPosterior, draw
 from train.pretrained import perceptual_distance, pretrained
-from train.projected import ProjectedImages
+from train.projected import CRITICS, ProjectedImages
 from train.sheets import write_sheet
-from train.starting import begin_with
+from train.starting import begin_with, inherited
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError, check_least
 from vidgen.models.mocogan import NORMS, Discriminator, MoCoGAN, MoCoGANConfig
 
-CRITICS = ("frames", "projected")
-EXTRAS = ("couplings",)  # flows begin as no change: weights without them may be the start
 LOSSES = ("bce", "hinge")
 
 
@@ -141,6 +139,10 @@ class Options:
         for name in ("image_frames", "redraw_frames"):
             if getattr(self, name) > self.length:
                 raise VidgenError(f"{name} is {getattr(self, name)}; a clip has {self.length} frames.")
+        if self.critic == "projected" and self.features:
+            raise VidgenError("A projected critic has no features of its own: add --features 0.")
+        if self.perceptual and not self.redraw:
+            raise VidgenError("perceptual compares redrawn clips: give redraw a weight, such as 40.")
         if not self.supervised and (self.conditional or self.redraw):
             raise VidgenError(
                 "Without the clips' own categories the discriminators cannot be conditional and clips cannot "
@@ -215,10 +217,9 @@ class MoCoGANTrainer:
             couplings=o.couplings,
             clip_length=o.length,
         )
+        self.before: dict[str, Any] | None = None  # what the weights say that the run began with
         torch.manual_seed(o.seed)
-        self.g = MoCoGAN(config)
-        self.before = begin_with(o.start, self.g, EXTRAS) if o.start else None
-        self.g = self._place(self.g)
+        self.g = self._place(MoCoGAN(config))
         self.d_image, self.d_video = (self._place(d) for d in discriminators(o, labels))
         self.parts: dict[str, torch.nn.Module] = {
             "g": self.g,
@@ -229,7 +230,10 @@ class MoCoGANTrainer:
             self.q_content = self._place(ContentPosterior(o.size, 3, o.content_dim, pooled=o.pool_content))
             self.q_motion = self._place(MotionPosterior(o.size, 3, o.motion_dim, labels))
             self.parts |= {"q_content": self.q_content, "q_motion": self.q_motion}
-        self.photographs = pretrained().to(self.device) if o.perceptual else None
+        self.photographs = None
+        if o.perceptual:
+            shared = o.critic == "projected"
+            self.photographs = self.d_image.frozen if shared else pretrained().to(self.device)
         self.average = EMA(self.g, o.ema)
         self.parts["average"] = self.average.model
         generating = [
@@ -248,6 +252,12 @@ class MoCoGANTrainer:
             return module.to(self.device)
         video = isinstance(module, Discriminator) and module.dims == 3
         return module.to(self.device, memory_format=torch.channels_last_3d if video else torch.channels_last)
+
+    def begin(self) -> None:
+        """Begin a new run: with a weights file, where the recipe names one."""
+        if self.o.start:
+            about = self.source.about()
+            self.before = begin_with(self.o.start, self.g, self.average.model, about)
 
     def set_rates(self, index: int, steps: int) -> None:
         """Set the learning rates of step `index` of `steps`."""
@@ -506,6 +516,7 @@ def export(
     found = {"categories": [f"category {number + 1}" for number in range(trainer.o.categories)]}
     about = trainer.source.about() | (found if trainer.o.categories else {})
     about["title"] = f"MoCoGAN on {about['title']}"
+    about = inherited(about, trainer.before)
     save_model(path, settled(trainer, 20 if last else 2), {**about, "card": card})
 
 

@@ -36,16 +36,14 @@ from train.posterior import (
     evaluating,
 )
 from train.pretrained import perceptual_distance, pretrained
-from train.projected import ProjectedDiscriminator
+from train.projected import CRITICS, ProjectedDiscriminator
 from train.sheets import write_sheet
-from train.starting import begin_with
+from train.starting import begin_with, inherited
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError, check_least
 from vidgen.models.mostganv import Discriminator, MoStGANV, MoStGANVConfig
 from vidgen.timecodes import sample_times
 
-CRITICS = ("frames", "projected")
-EXTRAS = ("couplings",)  # flows begin as no change: weights without them may be the start
 LOSSES = ("bce", "hinge")  # the non-saturating logistic loss and the hinge loss of train/losses.py
 ROWS = 10  # of generated clips on a sheet
 
@@ -87,8 +85,8 @@ class Options:
     loss: str = "bce"
     frames: int = 3
     longest: int = 32  # from the first of these frames to the last, at most
-    differences: bool = True
-    d_base_width: int = 64
+    d_base_width: int = 64  # of a projected critic: channels of each frame at every scale
+    differences: bool = True  # this and the next two: of the critic "frames" alone
     d_max_width: int = 512
     d_fold: int = 1  # pixels, each way, that it takes as channels of one
     reach: int = 992  # frames into a generated clip at which those frames begin, at most
@@ -189,8 +187,11 @@ class Options:
             )
         if self.augment >= 1:
             raise VidgenError(f"augment is {self.augment}; choose a mean sign below 1, such as 0.6.")
-        if self.judge_redrawn and not self.redraw:
-            raise VidgenError("judge_redrawn is about redrawn clips: give redraw a weight, such as 40.")
+        for name in ("judge_redrawn", "perceptual", "own_references"):
+            if getattr(self, name) and not self.redraw:
+                raise VidgenError(f"{name} is about redrawn clips: give redraw a weight, such as 40.")
+        if self.own_references and self.references > self.length:
+            raise VidgenError(f"references is {self.references}; a clip has {self.length} frames of its own.")
         if self.poses and not 0 <= self.poses_start < self.poses_end:
             steps = f"poses_start is {self.poses_start} and poses_end {self.poses_end}"
             raise VidgenError(f"{steps}; the knots take over from the one to the other.")
@@ -264,10 +265,10 @@ class MoStGANVTrainer:
             raise VidgenError(f"A mirrored clip of {source.name} is of another category: add --flips false.")
         known = {field.name for field in dataclasses.fields(MoStGANVConfig)}
         own = {name: value for name, value in dataclasses.asdict(o).items() if name in known}
+        self.before: dict[str, Any] | None = None  # what the weights say that the run began with
         torch.manual_seed(o.seed)
         self.g = MoStGANV(MoStGANVConfig(**own, num_labels=labels, clip_length=o.length)).to(self.device)
         self._calm()
-        self.before = begin_with(o.start, self.g, EXTRAS) if o.start else None
         self.d = discriminator(o, labels).to(self.device)
         self.photographs = None
         if o.perceptual:
@@ -310,6 +311,12 @@ class MoStGANVTrainer:
             for layer in self.g.image.colours:
                 layer.weight.zero_()
 
+    def begin(self) -> None:
+        """Begin a new run: with a weights file, where the recipe names one."""
+        if self.o.start:
+            about = self.source.about()
+            self.before = begin_with(self.o.start, self.g, self.average.model, about)
+
     def set_rates(self, index: int, steps: int) -> None:
         """Set the learning rates of step `index` of `steps`."""
         o = self.o
@@ -334,11 +341,7 @@ class MoStGANVTrainer:
 
         def begin(part: int) -> tuple[Batch, dict[str, Any]]:
             rng, n = np.random.default_rng([o.seed, index, part]), self.team.share(o.batch)
-            batch = self.source.batch(rng, n, o.length, o.references)
-            if o.own_references:
-                seen = torch.from_numpy(rng.random((n, o.length)).argsort(1)[:, : o.references])
-                own = batch.video[torch.arange(n)[:, None], seen]
-                batch = Batch(batch.video, batch.label, own)
+            batch = self._batch(rng, n)
             if o.flips:
                 which = torch.from_numpy(rng.random(n) < 0.5)
                 batch = Batch(mirror(batch.video, which), batch.label, mirror(batch.references, which))
@@ -352,6 +355,15 @@ class MoStGANVTrainer:
             log = self.team.alternate(o.seed, index, begin, updates, learning)
         self.average.update(self.g, index)
         return log
+
+    def _batch(self, rng: np.random.Generator, n: int) -> Batch:
+        """Draw n real clips, with references from the subject's clips or from the clip itself."""
+        o = self.o
+        if not o.own_references:
+            return self.source.batch(rng, n, o.length, o.references)
+        batch = self.source.batch(rng, n, o.length, 1)
+        seen = torch.from_numpy(rng.random((n, o.length)).argsort(1)[:, : o.references])
+        return Batch(batch.video, batch.label, batch.video[torch.arange(n)[:, None], seen])
 
     def prices(self, index: int) -> dict[str, float]:
         """Give the weights of the inferred codes' distances from N(0, I) at step `index`.
@@ -405,6 +417,10 @@ class MoStGANVTrainer:
         if adversarial:
             made["video"] = rearrange(frames[: n * o.frames], "(n t) c h w -> n t c h w", n=n)
             if o.spread:
+                if n < 2:
+                    raise VidgenError(
+                        "spread compares clips: choose parts of two clips or more, or --spread 0."
+                    )
                 made["collapse"] = losses.collapse_loss(made["video"][:, 0], batch.video[:, 0])
         if o.redraw:
             made["redrawn"] = rearrange(frames[-picks.numel() :], "(n f) c h w -> n f c h w", n=n)
@@ -476,7 +492,7 @@ class MoStGANVTrainer:
             )
 
     def judge(self, video: Tensor, times: Tensor, label: Tensor) -> Tensor:
-        """Score clips after augmentation: logits [n]."""
+        """Score clips after augmentation: logits [n], of a projected critic [n, places]."""
         seen = self.augment(video) if self.o.augment else video
         return self.d(seen, times, label if self.g.num_labels else None).float()
 
@@ -554,8 +570,7 @@ class MoStGANVTrainer:
         times = repeat(torch.arange(o.length, dtype=torch.float32), "t -> n t", n=ROWS).to(self.device)
         sheets = [model(content, motion, times, label if model.num_labels else None)]
         if o.redraw:
-            batch = self.source.batch(np.random.default_rng([7, 7]), 4, o.length, o.references)
-            batch = batch.to(self.device)
+            batch = self._batch(np.random.default_rng([7, 7]), 4).to(self.device)
             label = batch.label if model.num_labels else None
             start = torch.zeros(4, device=self.device)
             with evaluating(self.q_content, self.q_frames, self.q_motion):
@@ -591,6 +606,7 @@ def export(
     card = common.card(trainer, options, steps, record, trainer.g) | own
     about = trainer.source.about() | {"truncation": True}
     about["title"] = f"MoStGAN-V on {about['title']}"
+    about = inherited(about, trainer.before)
     save_model(path, trainer.average.model, {**about, "card": card})
 
 

@@ -5,6 +5,7 @@ photographs taught a network takes the place of hundreds of hours of adversarial
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from vidgen.layers import batch_deviation
 from vidgen.models.mostganv import ClipCondition
 
 LAST = 4  # px of the maps that are judged
+CRITICS = ("frames", "projected")  # discriminators of a trainer: its paper's, or of frozen features
 
 
 class Mixer(nn.Module):
@@ -54,6 +56,8 @@ class ProjectedDiscriminator(nn.Module):
     It knows how far apart the frames are, and their category, as `models.mostganv.Discriminator` does
     (StyleGAN-V, section 3.3): each place's logit is a product with what those say. frames: of a clip. width:
     channels of each frame. longest: distance of neighbours that is told apart from longer ones, in frames.
+    deviation: show how much the clips of a batch differ, which says something only where real and generated
+    batches are drawn alike.
     Unlike the paper's, it has spectral norm alone: batch norm, of real and of generated frames apart, takes
     their mean colours away, and on small batches colours ran wild.
     """
@@ -67,6 +71,7 @@ class ProjectedDiscriminator(nn.Module):
         longest: int = 32,
         width: int = 32,
         embedding_dim: int = 128,
+        deviation: bool = True,
     ) -> None:
         super().__init__()
         self.frames = frames
@@ -79,7 +84,8 @@ class ProjectedDiscriminator(nn.Module):
                 outputs = min(2 * width if not layers else 2 * inputs, 4 * width)
                 layers += [spectral_norm(nn.Conv2d(inputs, outputs, 4, 2, 1)), nn.LeakyReLU(0.2)]
                 side, inputs = side // 2, outputs
-            layers += [Deviation(), spectral_norm(nn.Conv2d(inputs + 1, embedding_dim, 3, 1, 1))]
+            layers += [Deviation()] if deviation else []
+            layers += [spectral_norm(nn.Conv2d(inputs + int(deviation), embedding_dim, 3, 1, 1))]
             self.scales.append(nn.Sequential(*layers))
         self.condition = ClipCondition(frames, longest, num_labels, embedding_dim)
 
@@ -88,9 +94,13 @@ class ProjectedDiscriminator(nn.Module):
         """The network whose features are judged."""
         return self._frozen[0]
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ProjectedDiscriminator:
+        """Take the frozen network along to another device."""
+        self.frozen._apply(fn)
+        return super()._apply(fn, recurse)
+
     def features(self, frames: Tensor) -> list[Tensor]:
         """Describe single frames [m, c, h, w]: the frozen network's four maps, finest first."""
-        self._frozen = (self.frozen.to(frames.device),)
         return self.frozen(frames)
 
     def forward(self, video: Tensor, times: Tensor, label: Tensor | None = None) -> Tensor:
@@ -108,14 +118,22 @@ class ProjectedDiscriminator(nn.Module):
         return torch.cat(logits, 1)
 
 
-class ProjectedImages(ProjectedDiscriminator):
+class ProjectedImages(nn.Module):
     """Judge single frames [m, c, h, w], given their category [m] or None: logits [m, places of all scales],
     and no class logits, as a `models.mocogan.Discriminator` gives them.
     """
 
-    def __init__(self, size: int, num_labels: int = 0, width: int = 64) -> None:
-        super().__init__(size, frames=1, num_labels=num_labels, width=width)
+    def __init__(self, size: int, num_labels: int = 0, width: int = 64, deviation: bool = True) -> None:
+        super().__init__()
+        self.clips = ProjectedDiscriminator(
+            size, frames=1, num_labels=num_labels, width=width, deviation=deviation
+        )
+
+    @property
+    def frozen(self) -> EfficientNetLite:
+        """The network whose features are judged."""
+        return self.clips.frozen
 
     def forward(self, frames: Tensor, label: Tensor | None = None) -> tuple[Tensor, None]:
         times = frames.new_zeros(len(frames), 1)
-        return super().forward(rearrange(frames, "m c h w -> m 1 c h w"), times, label), None
+        return self.clips(rearrange(frames, "m c h w -> m 1 c h w"), times, label), None

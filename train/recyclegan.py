@@ -31,7 +31,7 @@ from train.ema import EMA
 from train.losses import discriminator_loss, generator_loss
 from train.projected import ProjectedImages
 from train.sheets import write_sheet
-from train.starting import begin_with
+from train.starting import begin_with, inherited
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError, check_least
 from vidgen.models.recyclegan import PatchDiscriminator, Predictor, RecycleGAN, RecycleGANConfig, generator
@@ -160,7 +160,7 @@ class Side:
             network.apply(_initial)
         self.semantic: ProjectedImages | None = None
         if options.projected:
-            self.semantic = ProjectedImages(config.size).to(device)
+            self.semantic = ProjectedImages(config.size, deviation=False).to(device)
         self.pool = ImagePool(options.pool)
 
     def parts(self) -> dict[str, torch.nn.Module]:
@@ -198,9 +198,9 @@ class RecycleGANTrainer:
             residual=o.residual,
             reversible=o.reversible,
         )
+        self.before: dict[str, Any] | None = None  # what the weights say that the run began with
         torch.manual_seed(o.seed)
         self.sides = {name: Side(o, self.config, self.device) for name in ("x", "y")}
-        self.before = begin_with(o.start, self.translator(), EXTRAS) if o.start else None
         self.average = EMA(self.translator(), o.ema)
         making = [p for side in self.sides.values() for part in (side.g, side.p) for p in part.parameters()]
         judging = [p for side in self.sides.values() for d in side.judges() for p in d.parameters()]
@@ -214,6 +214,11 @@ class RecycleGANTrainer:
         if self.o.reversible:
             model.reverse = self.sides["x"].g
         return model
+
+    def begin(self) -> None:
+        """Begin a new run: with a weights file, where the recipe names one."""
+        if self.o.start:
+            self.before = begin_with(self.o.start, self.translator(), self.average.model, {}, EXTRAS)
 
     def set_rates(self, index: int, steps: int) -> None:
         """Set the learning rates of step `index` of `steps`: constant for a half, then linear to zero."""
@@ -351,7 +356,11 @@ class RecycleGANTrainer:
         for name, side in self.sides.items():
             kept |= {f"{part}_{name}": network.state_dict() for part, network in side.parts().items()}
             kept[f"pool_{name}"] = side.pool.frames
-        return kept | {"opt_g": self.opt_g.state_dict(), "opt_d": self.opt_d.state_dict()}
+        return kept | {
+            "opt_g": self.opt_g.state_dict(),
+            "opt_d": self.opt_d.state_dict(),
+            "before": self.before,
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up a state of `state()`."""
@@ -361,6 +370,7 @@ class RecycleGANTrainer:
                 network.load_state_dict(state[f"{part}_{name}"])
             side.pool.frames = [frame.to(self.device) for frame in state[f"pool_{name}"]]
         common.load_optimisers(self, state)
+        self.before = state.get("before")
 
     def model(self) -> RecycleGAN:
         """Give the translator for use: the average, where one is kept."""
@@ -419,7 +429,7 @@ def export(
         "licence": y["licence"],
         "credit": " ".join(dict.fromkeys(part for part in (x.get("credit"), y.get("credit")) if part)),
     }
-    save_model(path, trainer.model(), {**about, "card": card})
+    save_model(path, trainer.model(), {**inherited(about, trainer.before), "card": card})
 
 
 def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Options]:
