@@ -106,9 +106,8 @@ DATA = {
         "background of each clip at random; they turn, look about, blink, speak and change their "
         "expression. 378 clips of 40 frames to train on, each another face; 42 other faces are held out.",
         "Cartoon heads that our own generator draws, and nobody who lives: it can show no real person. "
-        "Faces are soft, on dark ones the eyes run together into a bar; heads turn, but less than those of "
-        "the data, and neither mouths nor eyes move with the motion code; a rare combination of features may "
-        "smear.",
+        "The motion code turns heads, and changes light and colours a little along with it; mouths and eyes "
+        "move by chance more than by it. Dark faces keep few details, and the two eyes of a face may differ.",
     ),
 }
 
