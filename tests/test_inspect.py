@@ -160,7 +160,8 @@ def test_an_inspection_is_of_the_clip_frame_by_frame(opened: Session) -> None:
     np.testing.assert_allclose(found.heat, plain, atol=0.01)  # the file holds half precision
     np.testing.assert_allclose(found.cosine, cosine.mean(0), atol=0.01)
     shorter = opened.inspect(recipe.replace(frames=5))
-    assert (shorter.heat == found.heat[:5]).all()
+    # Not bit for bit on every processor: a matrix product's last digit may depend on how many rows it has.
+    np.testing.assert_allclose(shorter.heat, found.heat[:5], atol=1e-5)
     other = opened.inspect(recipe.replace(motion_seed=5))
     assert np.abs(other.heat - found.heat).max() > 0.01
 
