@@ -64,8 +64,8 @@ def test_relative_time_moves_alike_wherever_the_codes_stand() -> None:
     assert (absolute[0] - absolute[1]).abs().max() > 0.1
     layer.relative = True
     torch.testing.assert_close(
-        layer(codes, times, first), layer(codes[:, 1:], times - DISTANCE, first), atol=1e-5, rtol=0
-    )
+        layer(codes, times, first), layer(codes[:, 1:], times - DISTANCE, first), atol=1e-4, rtol=0
+    )  # the last digits of phases of several turns are the processor's
     start = torch.tensor([[0.0, 3.25, 7.5]] * 2)  # where both count from the same code
     relative = layer(codes, start, first)
     layer.relative = False
