@@ -152,6 +152,13 @@ def test_dragging_a_slider_changes_the_picture_while_the_hand_moves(visitor: Vis
     )
 
 
+def test_no_veil_stays_over_the_page(visitor: Visitor) -> None:
+    visitor.open()
+    veils = "[...document.querySelectorAll('.app > [data-testid=status-tracker]')]"
+    visitor.until(f"{veils}.every((veil) => !veil.offsetParent)")
+    visitor.tab(1)  # which a veil would keep from us
+
+
 def test_only_the_newest_of_many_wishes_is_drawn_and_none_is_lost(visitor: Visitor) -> None:
     page = visitor.open().page
     asked = []

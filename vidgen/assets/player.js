@@ -237,6 +237,8 @@ vidgen.mountStage = (element, props, server, trigger) => {
   const insist = setInterval(() => {
     if (!vidgen.adopted) { trigger('adopt'); return; }
     clearInterval(insist);
+    // Gradio's page-wide "Loading..." sometimes stays although all is there, and would catch every click.
+    document.querySelectorAll('.app > [data-testid="status-tracker"]').forEach((veil) => { veil.style.display = 'none'; });
     if (vidgen.arrival.has('board')) document.querySelectorAll('#tabs [role=tab]')[1]?.click();
   }, 300);
   window.addEventListener('popstate', () => vidgen.adopt(vidgen.fromAddress(location.search)));
