@@ -220,13 +220,13 @@ def test_mocogan_redraws_by_features_of_photographs() -> None:
 def test_a_translator_is_judged_by_frozen_features_too() -> None:
     options = recyclegan.Options(**{**recyclegan.PRESETS["modern"], **TINY_TRANSLATOR, "projected": 0.5})
     t = recyclegan.RecycleGANTrainer(options, stream("x"), stream("y", 1))
-    before = {name: weights(side.semantic) for name, side in t.sides.items()}
+    before = {name: weights(side.projected) for name, side in t.sides.items()}
     t.set_rates(0, 10)
     log = t.step(0)
     for name, side in t.sides.items():
-        assert math.isfinite(log[f"meaning_{name}"]) and math.isfinite(log[f"d_meaning_{name}"])
-        assert not torch.equal(before[name], weights(side.semantic))
-        assert all(p.requires_grad for p in side.semantic.parameters())
+        assert math.isfinite(log[f"projected_{name}"]) and math.isfinite(log[f"d_projected_{name}"])
+        assert not torch.equal(before[name], weights(side.projected))
+        assert all(p.requires_grad for p in side.projected.parameters())
     again = recyclegan.RecycleGANTrainer(options, stream("x"), stream("y", 1))
     again.load(copy.deepcopy(t.state()))
     t.set_rates(1, 10)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+KINDS = ("bce", "hinge")  # of the adversarial losses: the non-saturating logistic one, and the hinge
+
 
 def discriminator_loss(real: Tensor, fake: Tensor, kind: str) -> Tensor:
     """Score a discriminator: "hinge" (Lim & Ye 2017) or "bce", the original minimax loss; logits of any

@@ -36,8 +36,6 @@ from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError, check_least
 from vidgen.models.mocogan import NORMS, Discriminator, MoCoGAN, MoCoGANConfig
 
-LOSSES = ("bce", "hinge")
-
 
 @dataclass(frozen=True)
 class Options:
@@ -107,7 +105,7 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check what a slip of the keyboard could spoil; the networks check their own sizes."""
-        for name, choices in (("critic", CRITICS), ("loss", LOSSES), ("norm", NORMS)):
+        for name, choices in (("critic", CRITICS), ("loss", losses.KINDS), ("norm", NORMS)):
             if getattr(self, name) not in choices:
                 raise VidgenError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}.")
         check_least(
@@ -230,10 +228,10 @@ class MoCoGANTrainer:
             self.q_content = self._place(ContentPosterior(o.size, 3, o.content_dim, pooled=o.pool_content))
             self.q_motion = self._place(MotionPosterior(o.size, 3, o.motion_dim, labels))
             self.parts |= {"q_content": self.q_content, "q_motion": self.q_motion}
-        self.photographs = None
+        self.backbone = None
         if o.perceptual:
             shared = o.critic == "projected"
-            self.photographs = self.d_image.frozen if shared else pretrained().to(self.device)
+            self.backbone = self.d_image.frozen if shared else pretrained().to(self.device)
         self.average = EMA(self.g, o.ema)
         self.parts["average"] = self.average.model
         generating = [
@@ -391,8 +389,8 @@ class MoCoGANTrainer:
             distance = sum(prices[name] * value for name, value in made["kl"].items())
             loss, log = loss + o.redraw * error + distance, log | {"redraw": error.item()}
             log |= {name: value.item() for name, value in made["kl"].items()}
-            if self.photographs is not None:
-                apart = perceptual_distance(self.photographs, made["redrawn"], made["wanted"])
+            if self.backbone is not None:
+                apart = perceptual_distance(self.backbone, made["redrawn"], made["wanted"])
                 loss, log = loss + o.perceptual * apart, log | {"perceptual": apart.item()}
             if adversarial and o.features:
                 pair = [

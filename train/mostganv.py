@@ -44,7 +44,6 @@ from vidgen.errors import VidgenError, check_least
 from vidgen.models.mostganv import Discriminator, MoStGANV, MoStGANVConfig
 from vidgen.timecodes import sample_times
 
-LOSSES = ("bce", "hinge")  # the non-saturating logistic loss and the hinge loss of train/losses.py
 ROWS = 10  # of generated clips on a sheet
 
 
@@ -103,9 +102,7 @@ class Options:
     augment_images: int = 500_000
     flips: bool = True  # mirror half of the real clips
     diversity: float = 0.0  # weight of the motion diversity loss
-    spread: float = (
-        0.0  # weight of differing less from clip to clip than real clips do (losses.collapse_loss)
-    )
+    spread: float = 0.0  # weight of differing less than real clips do (losses.collapse_loss)
     ema_images: int = 20_000  # clips after which half of the average is new
     stride: int = 1  # of real frames, where the source has more than it shows
     bfloat16: bool = False
@@ -170,7 +167,7 @@ class Options:
             "spread",
             "augment",
         )
-        for name, choices in (("critic", CRITICS), ("loss", LOSSES)):
+        for name, choices in (("critic", CRITICS), ("loss", losses.KINDS)):
             if getattr(self, name) not in choices:
                 raise VidgenError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}.")
         if self.critic == "projected" and (self.r1 or self.features):
@@ -270,9 +267,9 @@ class MoStGANVTrainer:
         self.g = MoStGANV(MoStGANVConfig(**own, num_labels=labels, clip_length=o.length)).to(self.device)
         self._calm()
         self.d = discriminator(o, labels).to(self.device)
-        self.photographs = None
+        self.backbone = None
         if o.perceptual:
-            self.photographs = self.d.frozen if o.critic == "projected" else pretrained().to(self.device)
+            self.backbone = self.d.frozen if o.critic == "projected" else pretrained().to(self.device)
         self.augment = AdaptiveAugment(o.augment, o.augment_images // self.team.parts).to(self.device)
         self.average = EMA(self.g, 0.5 ** (o.batch / o.ema_images))
         self.parts: dict[str, torch.nn.Module] = {
@@ -533,8 +530,8 @@ class MoStGANVTrainer:
             if "match" in made:
                 loss, log = loss + o.poses_match * made["match"], log | {"match": made["match"].item()}
             log |= {"redraw": error.item()} | {name: value.item() for name, value in made["kl"].items()}
-            if self.photographs is not None:
-                apart = perceptual_distance(self.photographs, made["redrawn"], made["wanted"])
+            if self.backbone is not None:
+                apart = perceptual_distance(self.backbone, made["redrawn"], made["wanted"])
                 loss, log = loss + o.perceptual * apart, log | {"perceptual": apart.item()}
             if adversarial and o.features:
                 pair = (rearrange(made[key], "n f c h w -> (n f) c h w") for key in ("redrawn", "wanted"))

@@ -1,5 +1,5 @@
-"""A discriminator of frozen features (Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021): what
-photographs taught a network takes the place of hundreds of hours of adversarial training.
+"""Discriminators of frozen features (Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021): they
+begin with what photographs taught a network, where others must first learn to see.
 """
 
 from __future__ import annotations

@@ -158,19 +158,19 @@ class Side:
         self.d = PatchDiscriminator(config.channels, options.d_width, options.d_layers).to(device)
         for network in (self.g, self.p, self.d):
             network.apply(_initial)
-        self.semantic: ProjectedImages | None = None
+        self.projected: ProjectedImages | None = None
         if options.projected:
-            self.semantic = ProjectedImages(config.size, deviation=False).to(device)
+            self.projected = ProjectedImages(config.size, deviation=False).to(device)
         self.pool = ImagePool(options.pool)
 
     def parts(self) -> dict[str, torch.nn.Module]:
         """Name the networks."""
-        further = {} if self.semantic is None else {"semantic": self.semantic}
+        further = {} if self.projected is None else {"projected": self.projected}
         return {"g": self.g, "p": self.p, "d": self.d, **further}
 
-    def judges(self) -> list[torch.nn.Module]:
+    def discriminators(self) -> list[torch.nn.Module]:
         """List the discriminators."""
-        return [self.d] if self.semantic is None else [self.d, self.semantic]
+        return [self.d] if self.projected is None else [self.d, self.projected]
 
 
 def _initial(layer: torch.nn.Module) -> None:
@@ -203,7 +203,7 @@ class RecycleGANTrainer:
         self.sides = {name: Side(o, self.config, self.device) for name in ("x", "y")}
         self.average = EMA(self.translator(), o.ema)
         making = [p for side in self.sides.values() for part in (side.g, side.p) for p in part.parameters()]
-        judging = [p for side in self.sides.values() for d in side.judges() for p in d.parameters()]
+        judging = [p for side in self.sides.values() for d in side.discriminators() for p in d.parameters()]
         self.opt_g = torch.optim.Adam(making, o.lr, (o.beta1, 0.999))
         self.opt_d = torch.optim.Adam(judging, o.lr, (o.beta1, 0.999))
 
@@ -301,14 +301,14 @@ class RecycleGANTrainer:
         log: dict[str, float] = {}
         total = torch.zeros((), device=self.device)
         for name, side in self.sides.items():
-            for judge in side.judges():
-                judge.requires_grad_(False)
+            for d in side.discriminators():
+                d.requires_grad_(False)
             fooled = side.d(_flat(made[name]["frames"])).float()
             losses = {"g": (fooled - 1).square().mean()}
             total = total + losses["g"]
-            if side.semantic is not None:
-                losses["meaning"] = generator_loss(side.semantic(_flat(made[name]["frames"]))[0], "hinge")
-                total = total + self.o.projected * losses["meaning"]
+            if side.projected is not None:
+                losses["projected"] = generator_loss(side.projected(_flat(made[name]["frames"]))[0], "hinge")
+                total = total + self.o.projected * losses["projected"]
             for kind in ("recurrent", "recycle", "cycle", "identity", "motion"):
                 if kind in made[name]:
                     losses[kind] = made[name][kind]
@@ -318,8 +318,8 @@ class RecycleGANTrainer:
         total.backward()
         self.team.apply(self.opt_g)
         for side in self.sides.values():
-            for judge in side.judges():
-                judge.requires_grad_(True)
+            for d in side.discriminators():
+                d.requires_grad_(True)
         return log
 
     def update_d(
@@ -334,9 +334,9 @@ class RecycleGANTrainer:
             logits = side.d(torch.cat([true, fake.to(true.dtype)])).float()
             loss = 0.5 * ((logits[: len(true)] - 1).square().mean() + logits[len(true) :].square().mean())
             total, log = total + loss, log | {f"d_{name}": loss.item()}
-            if side.semantic is not None:
-                told = discriminator_loss(side.semantic(true)[0], side.semantic(fake)[0], "hinge")
-                total, log = total + told, log | {f"d_meaning_{name}": told.item()}
+            if side.projected is not None:
+                told = discriminator_loss(side.projected(true)[0], side.projected(fake)[0], "hinge")
+                total, log = total + told, log | {f"d_projected_{name}": told.item()}
         self.team.clear(self.opt_d)
         total.backward()
         self.team.apply(self.opt_d)
