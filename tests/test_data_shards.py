@@ -194,9 +194,13 @@ def alive(monkeypatch: pytest.MonkeyPatch) -> weakref.WeakSet[Clip]:
 
 def test_memory_holds_three_blocks_and_a_batch(made: Path, alive: weakref.WeakSet[Clip]) -> None:
     found, most = source(made, block=2), 0
+    started = time.monotonic()
     for step in range(20):
         draw(found, step, n=1)
         most = max(most, len(alive))
+        while most <= 2 and time.monotonic() - started < 10:  # on a busy machine the reader may lag behind
+            time.sleep(0.002)
+            most = max(most, len(alive))
     assert 2 < most <= 3 * 2 + 1
 
 
