@@ -50,6 +50,14 @@ def collapse_loss(drawn: Tensor, real: Tensor) -> Tensor:
     return F.relu((spread(real) + 1e-3).log() - (spread(drawn) + 1e-3).log())
 
 
+def teacher_loss(drawn: Tensor, taught: Tensor, size: int) -> Tensor:
+    """Mean absolute difference of clips [n, t, c, h, w] from a teacher's of the same codes, at `size` px: what
+    is where stays, and the codes' control over it; details are the discriminator's.
+    """
+    small = (F.adaptive_avg_pool2d(video.flatten(0, 1).float(), size) for video in (drawn, taught))
+    return F.l1_loss(*small)
+
+
 def category_loss(logits: Tensor, label: Tensor) -> Tensor:
     """Cross-entropy of Q(category | clip) (InfoGAN, Chen et al. 2016): logits [n, classes], label [n]."""
     return F.cross_entropy(logits, label)

@@ -11,6 +11,7 @@ learn alone.
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import sys
 from dataclasses import dataclass
@@ -103,6 +104,8 @@ class Options:
     flips: bool = True  # mirror half of the real clips
     diversity: float = 0.0  # weight of the motion diversity loss
     spread: float = 0.0  # weight of differing less than real clips do (losses.collapse_loss)
+    teacher: float = 0.0  # weight of differing, seen small, from what `start` draws (losses.teacher_loss)
+    teacher_size: int = 16  # px
     ema_images: int = 20_000  # clips after which half of the average is new
     stride: int = 1  # of real frames, where the source has more than it shows
     bfloat16: bool = False
@@ -145,11 +148,13 @@ class Options:
             "redraw_frames",
             "references",
             "d_fold",
+            "teacher_size",
         )
         check_least(
             self,
             0,
             "seed",
+            "teacher",
             "reach",
             "redraw_reach",
             "warm_up",
@@ -187,6 +192,8 @@ class Options:
         for name in ("judge_redrawn", "perceptual", "own_references"):
             if getattr(self, name) and not self.redraw:
                 raise VidgenError(f"{name} is about redrawn clips: give redraw a weight, such as 40.")
+        if self.teacher and not self.start:
+            raise VidgenError("teacher is about the weights of --start: name some, or add --teacher 0.")
         if self.own_references and self.references > self.length:
             raise VidgenError(f"references is {self.references}; a clip has {self.length} frames of its own.")
         if self.poses and not 0 <= self.poses_start < self.poses_end:
@@ -278,6 +285,9 @@ class MoStGANVTrainer:
             "augment": self.augment,
             "average": self.average.model,
         }
+        if o.teacher:  # `begin` gives it the weights of the start, a resumed run has them in its state
+            self.teacher = copy.deepcopy(self.g).requires_grad_(False)
+            self.parts["teacher"] = self.teacher
         flows = [*self.g.content_flow.parameters(), *self.g.knot_flow.parameters()]
         others = [weight for weight in self.g.parameters() if all(weight is not flow for flow in flows)]
         making = [{"params": others, "betas": (o.beta1, o.beta2)}]
@@ -313,6 +323,8 @@ class MoStGANVTrainer:
         if self.o.start:
             about = self.source.about()
             self.before = begin_with(self.o.start, self.g, self.average.model, about)
+        if self.o.teacher:
+            self.teacher.load_state_dict(self.g.state_dict())
 
     def set_rates(self, index: int, steps: int) -> None:
         """Set the learning rates of step `index` of `steps`."""
@@ -347,7 +359,7 @@ class MoStGANVTrainer:
 
         updates = [lambda begun: self.update_d(*begun, index)] if adversarial else []
         updates.append(lambda begun: self.update_g(begun[1], adversarial, prices))
-        learning = [part for name, part in self.parts.items() if name != "average"]
+        learning = [part for name, part in self.parts.items() if name not in ("average", "teacher")]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=o.bfloat16):
             log = self.team.alternate(o.seed, index, begin, updates, learning)
         self.average.update(self.g, index)
@@ -384,10 +396,9 @@ class MoStGANVTrainer:
             ).to(self.device)
             made["label"] = torch.randint(max(self.g.num_labels, 1), (n,)).to(self.device)
             knots = self.g.motion_length(o.length - 1 + o.reach)
-            content, motion = torch.randn(n, o.content_dim), torch.randn(n, knots, o.motion_dim)
-            points.append(
-                self._latents(content.to(self.device), motion.to(self.device), made["times"], made["label"])
-            )
+            noise = torch.randn(n, o.content_dim), torch.randn(n, knots, o.motion_dim)
+            codes = *(part.to(self.device) for part in noise), made["times"], made["label"]
+            points.append(self._latents(*codes))
         if o.redraw:
             if n < 2:
                 raise VidgenError(
@@ -419,6 +430,8 @@ class MoStGANVTrainer:
                         "spread compares clips: choose parts of two clips or more, or --spread 0."
                     )
                 made["collapse"] = losses.collapse_loss(made["video"][:, 0], batch.video[:, 0])
+            if o.teacher:
+                made["teacher"] = losses.teacher_loss(made["video"], self._shown(*codes), o.teacher_size)
         if o.redraw:
             made["redrawn"] = rearrange(frames[-picks.numel() :], "(n f) c h w -> n f c h w", n=n)
         if judged:
@@ -488,6 +501,14 @@ class MoStGANVTrainer:
                 content.float(), motion.float(), times.float(), label if self.g.num_labels else None
             )
 
+    @torch.no_grad()
+    def _shown(self, content: Tensor, motion: Tensor, times: Tensor, label: Tensor) -> Tensor:
+        """Draw what the weights that the training began with make of codes."""
+        with torch.autocast(self.device.type, enabled=False):
+            points = self.teacher.latents(content, motion, times, label if self.g.num_labels else None)
+        frames = self.teacher.image(rearrange(points, "n t d -> (n t) d 1 1"))
+        return rearrange(frames, "(n t) c h w -> n t c h w", n=len(content))
+
     def judge(self, video: Tensor, times: Tensor, label: Tensor) -> Tensor:
         """Score clips after augmentation: logits [n], of a projected critic [n, places]."""
         seen = self.augment(video) if self.o.augment else video
@@ -539,6 +560,8 @@ class MoStGANVTrainer:
                 loss, log = loss + o.features * apart, log | {"features": apart.item()}
         if adversarial and o.spread:
             loss, log = loss + o.spread * made["collapse"], log | {"collapse": made["collapse"].item()}
+        if adversarial and o.teacher:
+            loss, log = loss + o.teacher * made["teacher"], log | {"teacher": made["teacher"].item()}
         if o.diversity:
             loss, log = loss + o.diversity * made["diversity"], log | {"diversity": made["diversity"].item()}
         self.team.clear(self.opt_g)
