@@ -40,6 +40,7 @@ from vidgen.recipe import Recipe
 from vidgen.session import Session
 
 MODELS = ("vgan", "tgan")
+LOSSES = ("bce", "wasserstein")
 MEASURED = 256  # clips of each repetition
 PART = 32  # of them drawn together
 LEAST_FILL = 0.6  # of the rectangle around it that a shape fills: a disc 79%
@@ -51,6 +52,7 @@ class Options:
     """Hold a training recipe; the defaults are VGAN's of its paper, at the length of our clips."""
 
     model: str = "vgan"
+    loss: str = "bce"  # with Adam; or "wasserstein" with RMSprop and a clipped critic
     size: int = 64
     length: int = 16
     code_dim: int = 100
@@ -60,7 +62,7 @@ class Options:
     lr: float = 2e-4
     beta1: float = 0.5
     mask: float = 0.1  # weight of VGAN's mean mask: little may move
-    clip_every: int = 5  # steps between clippings of TGAN's singular values
+    clip_every: int = 5  # steps between clippings of a Wasserstein critic's singular values
     ema: float = 0.999
     stride: int = 1
     decay: float = 0.0  # share of the run, at its end, over which the learning rates fall to zero
@@ -71,6 +73,8 @@ class Options:
         """Check what a slip of the keyboard could spoil."""
         if self.model not in MODELS:
             raise VidgenError(f"model is {self.model!r}; choose one of {', '.join(MODELS)}.")
+        if self.loss not in LOSSES:
+            raise VidgenError(f"loss is {self.loss!r}; choose one of {', '.join(LOSSES)}.")
         check_least(self, 1, "code_dim", "width", "d_width", "batch", "clip_every", "stride")
         check_least(self, 0, "mask", "decay", "seed")
         if self.size != 64 or self.length != 16:
@@ -81,12 +85,14 @@ class Options:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "vgan": {},
-    "tgan": {"model": "tgan", "batch": 32, "lr": 5e-5},
+    "tgan": {"model": "tgan", "loss": "wasserstein", "batch": 32, "lr": 5e-5},
 }
 
 
 class BaselineTrainer:
-    """VGAN by the original loss with Adam; TGAN as a Wasserstein GAN with RMSprop and clipped critic."""
+    """By the papers' recipes VGAN has the original loss with Adam, and TGAN is a Wasserstein GAN with RMSprop
+    and a clipped critic.
+    """
 
     def __init__(
         self, options: Options, source: Source, device: str = "cpu", team: Team | None = None
@@ -101,7 +107,7 @@ class BaselineTrainer:
         self.opt_g, self.opt_d = (self._optimizer(part) for part in (self.g, self.d))
 
     def _optimizer(self, part: nn.Module) -> torch.optim.Optimizer:
-        if self.o.model == "tgan":
+        if self.o.loss == "wasserstein":
             return torch.optim.RMSprop(part.parameters(), self.o.lr)
         return torch.optim.Adam(part.parameters(), self.o.lr, (self.o.beta1, 0.999))
 
@@ -124,7 +130,7 @@ class BaselineTrainer:
         updates = [lambda made: self.update_d(*made), lambda made: self.update_g(*made)]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=o.bfloat16):
             log = self.team.alternate(o.seed, index, begin, updates, [self.g, self.d])
-        if o.model == "tgan" and index % o.clip_every == 0:
+        if o.loss == "wasserstein" and index % o.clip_every == 0:
             self.d.clip()
         self.average.update(self.g, index)
         return log
@@ -132,7 +138,7 @@ class BaselineTrainer:
     def update_d(self, batch: Batch, video: Tensor, _mask: Tensor | None) -> dict[str, float]:
         """Update the critic."""
         real, fake = self.d(batch.video).float(), self.d(video.detach()).float()
-        if self.o.model == "tgan":
+        if self.o.loss == "wasserstein":
             loss = fake.mean() - real.mean()
         else:
             loss = losses.discriminator_loss(real, fake, "bce")
@@ -145,7 +151,7 @@ class BaselineTrainer:
         """Update the generator."""
         self.d.requires_grad_(False)
         fake = self.d(video).float()
-        loss = -fake.mean() if self.o.model == "tgan" else losses.generator_loss(fake, "bce")
+        loss = -fake.mean() if self.o.loss == "wasserstein" else losses.generator_loss(fake, "bce")
         log = {"g": loss.item()}
         if mask is not None:
             loss, log = loss + self.o.mask * mask.mean(), log | {"mask": mask.mean().item()}

@@ -51,8 +51,8 @@ def collapse_loss(drawn: Tensor, real: Tensor) -> Tensor:
 
 
 def teacher_loss(drawn: Tensor, taught: Tensor, size: int) -> Tensor:
-    """Mean absolute difference of clips [n, t, c, h, w] from a teacher's of the same codes, at `size` px: what
-    is where stays, and the codes' control over it; details are the discriminator's.
+    """Compare clips [n, t, c, h, w] with a teacher's of the same codes: mean absolute difference, at `size`
+    px. What is where stays, and the codes' control over it; details are the discriminator's.
     """
     small = (F.adaptive_avg_pool2d(video.flatten(0, 1).float(), size) for video in (drawn, taught))
     return F.l1_loss(*small)
