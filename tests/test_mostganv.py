@@ -17,7 +17,7 @@ from vidgen.checkpoint import load_model, save_model
 from vidgen.errors import VidgenError
 from vidgen.layers import EqualConv, EqualLinear, batch_deviation, convolve, smooth
 from vidgen.models.mostatt import MovedFilters, PlainStyledConv, StyledConv, diversity_loss
-from vidgen.models.mostganv import Discriminator, MoStGANV, MoStGANVConfig
+from vidgen.models.mostganv import Discriminator, MoStGANV, MoStGANVConfig, window
 from vidgen.recipe import Recipe
 from vidgen.session import Session
 
@@ -239,8 +239,64 @@ def test_the_content_draws_the_layout_where_asked() -> None:
     for layout in (False, True):
         m = model(layout=layout)
         points = torch.cat([torch.randn(2, m.config.style_dim), torch.zeros(2, m.config.code_dim)], 1)
-        first, _, _ = m.image._begin(points[..., None, None])
+        first, _, _, _ = m.image._begin(points[..., None, None])
         assert torch.equal(first[0], first[1]) != layout
+
+
+# ---- a canvas
+
+
+@pytest.mark.parametrize("side", [9, 12])
+def test_a_window_moves_over_a_torus(side: int) -> None:
+    x = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
+    still = window(x, torch.zeros(2, 2), 8)
+    torch.testing.assert_close(still, x[:, :, :8, :8], atol=1e-5, rtol=0)
+    place = torch.tensor([[3 / 8, -2 / 8], [0.0, 1 / 8]])  # 3 px to the right and 2 up; 1 px down
+    moved = window(x, place, 8)
+    wanted = [x[0].roll((-2, 3), (1, 2)), x[1].roll((1, 0), (1, 2))]
+    torch.testing.assert_close(moved, torch.stack(wanted)[:, :, :8, :8], atol=1e-5, rtol=0)
+
+
+def test_between_pixels_a_window_reads_the_waves_of_the_torus() -> None:
+    at = torch.arange(12.0)
+    wave = (2 * math.pi * 3 / 12 * at + 0.4).cos().expand(1, 1, 12, 12)  # along x
+    seen = window(wave, torch.tensor([[0.3 / 8, 0.7 / 8]]), 8)
+    wanted = (2 * math.pi * 3 / 12 * (at[:8] - 0.3) + 0.4).cos().expand(1, 1, 8, 8)
+    torch.testing.assert_close(seen, wanted, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("changes", [{}, {"motion_styles": 0, "layout": True, "canvas": 7}])
+@torch.no_grad()
+def test_a_canvas_drifts_past_the_frame(changes: dict[str, object]) -> None:
+    """Up to 16 px, frames of another place are the same map, shifted, edges and all."""
+    m = model(**{"size": 16, "canvas": 6, "attention_to": 8, **changes})
+    style, code = torch.randn(1, m.config.style_dim), torch.randn(1, m.config.code_dim)
+    places = torch.tensor([[0.0, 0.0], [4 / 16, 8 / 16]])
+    points = torch.cat([style.expand(2, -1), code.expand(2, -1), places], 1)
+    first, second = m.image(points[..., None, None])
+    assert first.shape == (3, 16, 16)
+    torch.testing.assert_close(second[:, 8:, 4:], first[:, :8, :12], atol=1e-4, rtol=1e-4)
+    assert (second - first).abs().mean() > 0.01
+
+
+@torch.no_grad()
+def test_the_motion_says_how_fast_a_canvas_drifts() -> None:
+    m = model(canvas=6, num_labels=2)
+    content, motion, _ = codes(m, 2, 40)
+    label, times = torch.tensor([0, 1]), torch.tensor([[0.0, 1.0, 2.5, 39.0]] * 2)
+    place = m.path(motion, times, label)[..., -2:]
+    speed = m.wind(m.knots(motion, label)[:, 0], label)
+    torch.testing.assert_close(place, speed[:, None] * times[..., None])
+    assert (speed[0] - speed[1]).abs().max() > 1e-3
+    assert m.path(motion, times, label).shape[-1] == m.config.point_dim == m.config.code_dim + 2
+    still = m.path(motion, times, label, strength=0.0)[..., -2:]
+    torch.testing.assert_close(still, still[:, :1].expand_as(still), msg="at strength 0 nothing drifts")
+    torch.testing.assert_close(
+        m(content, motion, times[:, 2:], label), m(content, motion, times, label)[:, 2:], atol=1e-5, rtol=1e-4
+    )
+    torch.testing.assert_close(
+        m.plain()(content, motion, times, label), m(content, motion, times, label), atol=1e-4, rtol=1e-3
+    )
 
 
 def test_without_motion_styles_time_enters_at_the_first_layer_alone() -> None:
@@ -431,6 +487,8 @@ def test_bad_input_is_one_sentence(times: list, label: list | None, message: str
         ("shortest_period", math.nan),
         ("style_rank", 0),
         ("couplings", -1),
+        ("canvas", 4),
+        ("canvas", 33),
     ],
 )
 def test_config_refuses(option: str, value: object) -> None:

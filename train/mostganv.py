@@ -80,6 +80,7 @@ class Options:
     waves: int = 0
     couplings: int = 0
     layout: bool = False
+    canvas: int = 0
     # discriminator
     critic: str = "frames"  # or "projected": of frozen features (train/projected.py)
     loss: str = "bce"
@@ -196,6 +197,8 @@ class Options:
             raise VidgenError("teacher is about the weights of --start: name some, or add --teacher 0.")
         if self.own_references and self.references > self.length:
             raise VidgenError(f"references is {self.references}; a clip has {self.length} frames of its own.")
+        if self.canvas and (self.poses or self.redraw_reach):
+            raise VidgenError("A canvas knows no poses and no redraw_reach: add --poses 0 --redraw-reach 0.")
         if self.poses and not 0 <= self.poses_start < self.poses_end:
             steps = f"poses_start is {self.poses_start} and poses_end {self.poses_end}"
             raise VidgenError(f"{steps}; the knots take over from the one to the other.")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -25,11 +26,13 @@ from vidgen.layers import EqualConv, EqualLinear, activate, batch_deviation, dou
 from vidgen.models.contract import check_codes
 from vidgen.models.flows import CodeFlow
 from vidgen.models.mostatt import EPSILON, PlainStyledConv, StyledConv, ToColour, diversity_loss
-from vidgen.models.motion import MotionEncoder, MotionStyles
+from vidgen.models.motion import MotionEncoder, MotionStyles, Wind
 from vidgen.timecodes import DistanceFeatures
 
 ORDERS = ("content", "motion")
 CONCAT_SIZE = 16  # resolution at which the discriminator puts the frames of a clip together
+MOST_CANVAS = 32
+WINDOW_SIZE = 16  # resolution at which a frame is cut out of a canvas
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,9 @@ class MoStGANVConfig:
     label_dim: of a category's embedding. lr_multiplier: of the mapping's and the motion encoder's learning
     rate. couplings: of the flows that turn noise into content and noise codes as real clips have them; 0 (the
     paper) takes the noise itself. layout: whether w also draws the first map, where the paper has a constant:
-    in a scene, other than of a figure, what is where is content. clip_length: frames of a training clip.
+    in a scene, other than of a figure, what is where is content. canvas: side of the first map, from 5 on,
+    which then is a torus that drifts past the frame at the motion's own speed (`Wind`), as clouds before the
+    wind do; 0 is the paper's 4x4, which stands still. clip_length: frames of a training clip.
     """
 
     size: int = 256
@@ -80,6 +85,7 @@ class MoStGANVConfig:
     max_width: int = 512
     couplings: int = 0
     layout: bool = False
+    canvas: int = 0
     clip_length: int = 16
 
     def __post_init__(self) -> None:
@@ -114,7 +120,10 @@ class MoStGANVConfig:
             "couplings",
             "attention_from",
             "attention_to",
+            "canvas",
         )
+        if self.canvas and not 4 < self.canvas <= MOST_CANVAS:
+            raise VidgenError(f"canvas is {self.canvas}; choose 0, or 5 to {MOST_CANVAS}.")
         if not 0 < self.lr_multiplier < math.inf:
             raise VidgenError(f"lr_multiplier is {self.lr_multiplier}; it must be above 0.")
         for name in ("code_dim", "waves"):
@@ -131,6 +140,11 @@ class MoStGANVConfig:
     def shortest(self) -> float:
         """Give the shortest period of v(t), in frames."""
         return self.shortest_period or float(self.motion_distance)
+
+    @property
+    def point_dim(self) -> int:
+        """Count what the motion says of a frame: v(t), and with a canvas the frame's place on it, x and y."""
+        return self.code_dim + (2 if self.canvas else 0)
 
     def width(self, resolution: int) -> int:
         """Count the channels at a resolution."""
@@ -164,14 +178,17 @@ class Synthesis(nn.Module):
     """Draw frames from points [w ; v(t)]: [m, style_dim + code_dim, 1, 1] -> [m, c, size, size].
 
     From a learned 4x4 constant (with `layout`, one that w moves) and v(t), through a convolution at 4 px and
-    two at each doubling; the colours of all resolutions are added up. conv: the class of the convolutions.
+    two at each doubling; the colours of all resolutions are added up. With `canvas`, points end with the
+    frame's place on it, x and y in frames' sides: the layers up to 16 px make a torus, of which the frame is
+    cut out there. conv: the class of the convolutions.
     """
 
     def __init__(self, config: MoStGANVConfig, conv: type[StyledConv] = StyledConv) -> None:
         super().__init__()
-        self.size, self.style_dim = config.size, config.style_dim
-        self.constant = nn.Parameter(torch.randn(config.width(4), 4, 4))
-        self.layout = EqualLinear(config.style_dim, config.width(4) * 16) if config.layout else None
+        self.size, self.dims = config.size, (config.style_dim, config.code_dim)
+        self.canvas, side = config.canvas, config.canvas or 4
+        self.constant = nn.Parameter(torch.randn(config.width(4), side, side))
+        self.layout = EqualLinear(config.style_dim, config.width(4) * side**2) if config.layout else None
         self.styles: nn.Module | None = None
         if config.motion_styles:
             dims = config.style_dim + config.code_dim, config.motion_styles
@@ -194,22 +211,14 @@ class Synthesis(nn.Module):
         """Draw frames; with `diversity`, give also the diversity loss of the motion styles, mean over
         layers.
         """
-        x, style, motion = self._begin(points)
-        picture, losses = None, []
-        colours = iter(self.colours)
-        for index, conv in enumerate(self.convs):
-            x, scores = conv(x, style, motion)
-            if scores is not None:
-                losses.append(scores)
-            if index % 2 == 0:  # the last of its resolution
-                own = next(colours)(x, style)
-                picture = own if picture is None else double(picture) + own
+        losses, picture = [], None
+        for _, scores, picture in self._layers(points):  # noqa: B007 (the last one is the frame)
+            if diversity and scores is not None:
+                losses.append(diversity_loss(scores))
+        assert picture is not None
         if not diversity:
             return picture
-        loss = (
-            torch.stack([diversity_loss(scores) for scores in losses]).mean() if losses else x.new_zeros(())
-        )
-        return picture, loss
+        return picture, torch.stack(losses).mean() if losses else picture.new_zeros(())
 
     def attention(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Show where each motion style acts (the paper's Figs. 5 to 7): points as `forward` -> the heat,
@@ -220,15 +229,13 @@ class Synthesis(nn.Module):
         of the frame, over styles and pixels; then averaged over the layers that follow the motion styles.
         """
         assert self.motion_styles, "no layer follows motion styles"
-        x, style, motion = self._begin(points)
         layers = []
-        for conv in self.convs:
-            x, scores = conv(x, style, motion)
+        for x, scores, _ in self._layers(points):
             if scores is not None:
                 layer = einsum(scores.softmax(-1), x.float().abs(), "m o k, m o h w -> m k h w")
                 layer = F.interpolate(layer, size=(self.size, self.size), mode="bilinear")
                 layers.append(layer / layer.amax((1, 2, 3), keepdim=True).clamp(min=EPSILON))
-        unit = F.normalize(motion.float(), dim=-1)
+        unit = F.normalize(self._begin(points)[2].float(), dim=-1)
         return torch.stack(layers).mean(0), unit @ unit.mT
 
     @property
@@ -237,26 +244,75 @@ class Synthesis(nn.Module):
         followed = any(conv.patterns is not None for conv in self.convs)
         return self.styles.count if followed else 0
 
-    def _begin(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Give what the first layer reads, [m, c, 4, 4], w [m, style_dim], and the motion styles [m, k, d] or
-        None.
+    def _layers(self, points: Tensor) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
+        """Give what each layer says of the frames, its scores, and the picture so far."""
+        x, style, motion, place = self._begin(points)
+        picture, size, colours = None, 4, iter(self.colours)
+        around = self.canvas > 0  # whether maps are a torus
+        for index, conv in enumerate(self.convs):
+            if not around:
+                x, scores = conv(x, style, motion)
+            else:
+                x, scores = conv(F.pad(x, (1, 1, 1, 1), "circular"), style, motion)
+                x = _inner(x, 2 if conv.up else 1)
+            size *= 2 if conv.up else 1
+            if index % 2 == 0:  # the last of its resolution
+                own = next(colours)(x, style)
+                if picture is not None and around:
+                    picture = _inner(double(F.pad(picture, (1, 1, 1, 1), "circular")), 2)
+                elif picture is not None:
+                    picture = double(picture)
+                picture = own if picture is None else picture + own
+                if around and size == WINDOW_SIZE:
+                    x, picture, around = window(x, place), window(picture, place), False
+            yield window(x, place, size) if around else x, scores, picture
+
+    def _begin(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+        """Give what the first layer reads, [m, c, 4, 4] or the canvas, w [m, style_dim], the motion styles
+        [m, k, d] or None, and the place on the canvas [m, 2] or [m, 0].
         """
         point = points.flatten(1)
-        style, code = point.split([self.style_dim, point.shape[1] - self.style_dim], 1)
+        style, code, place = point.split([*self.dims, point.shape[1] - sum(self.dims)], 1)
         with torch.autocast(points.device.type, enabled=False):
-            motion = self.styles(point) if self.styles is not None else None
+            motion = self.styles(point[:, : sum(self.dims)]) if self.styles is not None else None
+        side = self.constant.shape[-1]
         constant = repeat(self.constant, "c h w -> m c h w", m=len(point))
         if self.layout is not None:
-            drawn = rearrange(self.layout(style), "m (c h w) -> m c h w", h=4, w=4)
+            drawn = rearrange(self.layout(style), "m (c h w) -> m c h w", h=side, w=side)
             constant = constant + drawn.to(constant.dtype)
-        spread = repeat(code.to(self.constant.dtype), "m d -> m d h w", h=4, w=4)
-        return torch.cat([constant, spread], 1), style, motion
+        spread = repeat(code.to(self.constant.dtype), "m d -> m d h w", h=side, w=side)
+        return torch.cat([constant, spread], 1), style, motion, place
 
     def style_weights(self) -> Tensor:
         """Collect the weights through which w enters the layers: [style_dim, outputs]."""
         maps = [layer.affine for layer in (*self.convs, *self.colours)]
         maps += [] if self.layout is None else [self.layout]
         return torch.cat([each.weight.T * each.gain for each in maps], 1)
+
+
+def _inner(x: Tensor, border: int) -> Tensor:
+    """Leave out the pixels near the edges."""
+    return x[..., border:-border, border:-border]
+
+
+def window(x: Tensor, place: Tensor, size: int = WINDOW_SIZE) -> Tensor:
+    """Cut frames out of a torus: x [m, c, s, s], place [m, 2], x and y in frames' sides -> [m, c, size,
+    size].
+
+    At 0 it is the first `size` rows and columns; from there the picture moves by `place`, to the right and
+    down. Between pixels the torus is read as the waves that it is the sum of: nothing is blurred, and no
+    pixel is preferred (Karras et al., "Alias-Free Generative Adversarial Networks", NeurIPS 2021).
+    """
+    side = x.shape[-1]
+    first = torch.arange(size, device=x.device, dtype=torch.float32)
+    at = first - size * rearrange(place.float(), "m two -> m two 1")
+    apart = rearrange(at, "m two i -> m two i 1") - torch.arange(side, device=x.device)
+    waves = torch.arange(1, (side - 1) // 2 + 1, device=x.device)
+    weight = 1 + 2 * (2 * math.pi / side * apart[..., None] * waves).cos().sum(-1)
+    if side % 2 == 0:
+        weight = weight + (math.pi * apart).cos()
+    columns, rows = (weight / side).to(x.dtype).unbind(1)  # m i s
+    return rearrange(rows, "m i s -> m 1 i s") @ x @ rearrange(columns, "m i s -> m 1 s i")
 
 
 class MoStGANV(nn.Module):
@@ -291,6 +347,7 @@ class MoStGANV(nn.Module):
             config.lr_multiplier,
             config.waves,
         )
+        self.wind = Wind(config.motion_dim, config.num_labels, config.label_dim) if config.canvas else None
         self.image = Synthesis(config)
         self.register_buffer("style_mean", torch.zeros(config.style_dim))
 
@@ -339,10 +396,10 @@ class MoStGANV(nn.Module):
         """Give the motion code v of each time.
 
         motion [n, l, d], times [n, t] in frames (fractional, any order), label [n] or [n, t] -> [n, t,
-        code_dim]. strength [n] or one number: scales v about its mean over the first training length; 0
-        stands still, 1 is as trained. smoothness [n] or one number, 0 to 1: averages v over that share of a
-        training length before each time. A frame of another category reads the path that its category makes
-        of the same noise.
+        point_dim]; with a canvas, the frame's place on it comes last. strength [n] or one number: scales all
+        of it about its mean over the first training length; 0 stands still, 1 is as trained. smoothness [n]
+        or one number, 0 to 1: averages v over that share of a training length before each time. A frame of
+        another category reads the path that its category makes of the same noise.
         """
         check_codes(self, motion, times, label)
         length, clip, category, of_frame = self.config.clip_length, *self._pairs(times, label)
@@ -351,7 +408,7 @@ class MoStGANV(nn.Module):
         )
         knots = self.knots(motion[clip], category)
         moved = self.motion.smoothed(knots, times[clip], category, reach[clip])
-        walked = _own_rows(moved, of_frame)
+        walked = _own_rows(self._blown(moved, knots, times[clip], category), of_frame)
         if isinstance(strength, float) and strength == 1.0:
             return walked
         # The pose to scale about must not depend on how long the clip is: the first category's, throughout.
@@ -359,9 +416,17 @@ class MoStGANV(nn.Module):
         first = (
             None if category is None else category[of_frame.gather(1, times.argmin(1, keepdim=True))[:, 0]]
         )
-        rest = self.motion(self.knots(motion, first), begin, first).mean(1, keepdim=True)
+        knots = self.knots(motion, first)
+        rest = self._blown(self.motion(knots, begin, first), knots, begin, first).mean(1, keepdim=True)
         scale = torch.as_tensor(strength, dtype=walked.dtype, device=walked.device).reshape(-1, 1, 1)
         return torch.lerp(rest, walked, scale)
+
+    def _blown(self, moved: Tensor, knots: Tensor, times: Tensor, label: Tensor | None) -> Tensor:
+        """Add each time's place on the canvas to v: [n, t, d] -> [n, t, point_dim]."""
+        if self.wind is None:
+            return moved
+        place = rearrange(self.wind(knots[:, 0], label), "n two -> n 1 two") * times[..., None]
+        return torch.cat([moved, place.to(moved.dtype)], -1)
 
     def latents(
         self,
@@ -374,7 +439,7 @@ class MoStGANV(nn.Module):
         truncation: Tensor | float = 1.0,
         moves: Tensor | None = None,
     ) -> Tensor:
-        """Give the point that each frame is drawn from, [w ; v(t)]: [n, t, style_dim + code_dim].
+        """Give the point that each frame is drawn from, [w ; v(t)]: [n, t, style_dim + point_dim].
 
         truncation [n] or one number: draws w to its mean (StyleGAN, Karras et al., CVPR 2019); 0 gives the
         mean itself. moves [n, style_dim] or None: added to w after that.
