@@ -265,11 +265,11 @@ def test_between_pixels_a_window_reads_the_waves_of_the_torus() -> None:
     torch.testing.assert_close(seen, wanted, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("changes", [{}, {"motion_styles": 0, "layout": True, "canvas": 7}])
+@pytest.mark.parametrize("changes", [{}, {"motion_styles": 0, "canvas": 7}])
 @torch.no_grad()
 def test_a_canvas_drifts_past_the_frame(changes: dict[str, object]) -> None:
     """Up to 16 px, frames of another place are the same map, shifted, edges and all."""
-    m = model(**{"size": 16, "canvas": 6, "attention_to": 8, **changes})
+    m = model(**{"size": 16, "canvas": 6, "layout": True, **changes})
     style, code = torch.randn(1, m.config.style_dim), torch.randn(1, m.config.code_dim)
     places = torch.tensor([[0.0, 0.0], [4 / 16, 8 / 16]])
     points = torch.cat([style.expand(2, -1), code.expand(2, -1), places], 1)
@@ -281,7 +281,7 @@ def test_a_canvas_drifts_past_the_frame(changes: dict[str, object]) -> None:
 
 @torch.no_grad()
 def test_the_motion_says_how_fast_a_canvas_drifts() -> None:
-    m = model(canvas=6, num_labels=2)
+    m = model(canvas=6, layout=True, num_labels=2)
     content, motion, _ = codes(m, 2, 40)
     label, times = torch.tensor([0, 1]), torch.tensor([[0.0, 1.0, 2.5, 39.0]] * 2)
     place = m.path(motion, times, label)[..., -2:]
@@ -488,6 +488,7 @@ def test_bad_input_is_one_sentence(times: list, label: list | None, message: str
         ("style_rank", 0),
         ("couplings", -1),
         ("canvas", 4),
+        ("canvas", 8),
         ("canvas", 33),
     ],
 )

@@ -16,7 +16,7 @@ from test_training import TINY as TINY_MOCOGAN
 from test_training_mostganv import TINY as TINY_MOSTGANV
 from torch import nn
 
-from train import cards, common, mocogan, mostganv, recyclegan
+from train import cards, common, losses, mocogan, mostganv, recyclegan
 from train.data.sources import ShapeSource
 from train.pretrained import CHANNELS, EfficientNetLite, Padded, _take, perceptual_distance, pretrained
 from train.projected import ProjectedDiscriminator, ProjectedImages
@@ -319,6 +319,51 @@ def test_a_generator_begins_with_a_file(tmp_path: Path, name: str) -> None:
     save_model(path, of_the_other_family(name), about)
     with pytest.raises(VidgenError, match=f"--start needs a {name}"):
         begun({})
+
+
+def test_a_teacher_holds_what_is_where(tmp_path: Path) -> None:
+    """With a heavy teacher, details may change and the picture seen small may not; without, both change."""
+    source, path = ShapeSource(16, 9, count=8), tmp_path / "old.safetensors"
+    options = {**mostganv.PRESETS["small"], **TINY_MOSTGANV, **PROJECTED, "redraw": 0.0, "poses": 0}
+    options |= {"lr": 0.01, "teacher_size": 4}
+    old = mostganv.MoStGANVTrainer(mostganv.Options(**options, seed=3), source)
+    with torch.no_grad():  # the colours of a new network are grey
+        for layer in old.g.image.colours:
+            layer.weight.normal_()
+    save_model(path, old.g, {"title": "old", "categories": source.categories})
+    moved = {}
+    for weight in (0.0, 1000.0):
+        new = mostganv.MoStGANVTrainer(mostganv.Options(**options, start=str(path), teacher=weight), source)
+        new.begin()
+        before = weights(new.g).clone()
+        logs = [new.step(index) for index in range(12)]
+        assert ("teacher" in logs[0]) == (weight > 0)
+        assert (weights(new.g) - before).abs().max() > 0.01
+        draws = torch.Generator().manual_seed(1)
+        content = torch.randn(16, new.g.content_dim, generator=draws)
+        motion = torch.randn(16, new.g.motion_length(8), new.g.motion_dim, generator=draws)
+        codes = content, motion, torch.arange(9.0).expand(16, 9), torch.arange(16) % 2
+        with torch.no_grad():
+            pair = new.g(*codes), old.g(*codes)
+        moved[weight] = float(losses.teacher_loss(*pair, 4))
+        if weight:
+            torch.testing.assert_close(weights(new.teacher), weights(old.g).half().float())
+            assert (
+                "teacher" in new.state()["modules"] if "modules" in new.state() else "teacher" in new.state()
+            )
+    assert moved[1000.0] < 0.5 * moved[0.0], moved
+    with pytest.raises(VidgenError, match="name some, or add --teacher 0"):
+        mostganv.Options(**options, teacher=1.0)
+
+
+def test_a_teacher_is_compared_at_its_size() -> None:
+    clips = torch.rand(2, 3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    swapped = clips.clone()
+    swapped[..., ::2], swapped[..., 1::2] = clips[..., 1::2], clips[..., ::2]  # within each mean of 2 x 2
+    assert (
+        float(losses.teacher_loss(clips, swapped, 4)) < 1e-6 < float(losses.teacher_loss(clips, swapped, 8))
+    )
+    torch.testing.assert_close(losses.teacher_loss(clips, clips + 0.25, 2), torch.tensor(0.25))
 
 
 def of_the_other_family(name: str) -> nn.Module:

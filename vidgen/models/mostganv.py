@@ -54,7 +54,8 @@ class MoStGANVConfig:
     paper) takes the noise itself. layout: whether w also draws the first map, where the paper has a constant:
     in a scene, other than of a figure, what is where is content. canvas: side of the first map, from 5 on,
     which then is a torus that drifts past the frame at the motion's own speed (`Wind`), as clouds before the
-    wind do; 0 is the paper's 4x4, which stands still. clip_length: frames of a training clip.
+    wind do, and which wants a layout; 0 is the paper's 4x4, which stands still. clip_length: frames of a
+    training clip.
     """
 
     size: int = 256
@@ -124,6 +125,8 @@ class MoStGANVConfig:
         )
         if self.canvas and not 4 < self.canvas <= MOST_CANVAS:
             raise VidgenError(f"canvas is {self.canvas}; choose 0, or 5 to {MOST_CANVAS}.")
+        if self.canvas and not self.layout:
+            raise VidgenError("On a canvas without layout all places would be alike: add --layout true.")
         if not 0 < self.lr_multiplier < math.inf:
             raise VidgenError(f"lr_multiplier is {self.lr_multiplier}; it must be above 0.")
         for name in ("code_dim", "waves"):
@@ -186,9 +189,11 @@ class Synthesis(nn.Module):
     def __init__(self, config: MoStGANVConfig, conv: type[StyledConv] = StyledConv) -> None:
         super().__init__()
         self.size, self.dims = config.size, (config.style_dim, config.code_dim)
-        self.canvas, side = config.canvas, config.canvas or 4
-        self.constant = nn.Parameter(torch.randn(config.width(4), side, side))
-        self.layout = EqualLinear(config.style_dim, config.width(4) * side**2) if config.layout else None
+        self.canvas, self.side = config.canvas, config.canvas or 4
+        own = 1 if config.canvas else 4  # of a torus no place is its own; what is where, w alone can say
+        self.constant = nn.Parameter(torch.randn(config.width(4), own, own))
+        drawn = config.width(4) * self.side**2
+        self.layout = EqualLinear(config.style_dim, drawn) if config.layout else None
         self.styles: nn.Module | None = None
         if config.motion_styles:
             dims = config.style_dim + config.code_dim, config.motion_styles
@@ -275,12 +280,12 @@ class Synthesis(nn.Module):
         style, code, place = point.split([*self.dims, point.shape[1] - sum(self.dims)], 1)
         with torch.autocast(points.device.type, enabled=False):
             motion = self.styles(point[:, : sum(self.dims)]) if self.styles is not None else None
-        side = self.constant.shape[-1]
-        constant = repeat(self.constant, "c h w -> m c h w", m=len(point))
+        sides = {"h": self.side, "w": self.side}
+        constant = self.constant.expand(len(point), -1, self.side, self.side)
         if self.layout is not None:
-            drawn = rearrange(self.layout(style), "m (c h w) -> m c h w", h=side, w=side)
+            drawn = rearrange(self.layout(style), "m (c h w) -> m c h w", **sides)
             constant = constant + drawn.to(constant.dtype)
-        spread = repeat(code.to(self.constant.dtype), "m d -> m d h w", h=side, w=side)
+        spread = repeat(code.to(self.constant.dtype), "m d -> m d h w", **sides)
         return torch.cat([constant, spread], 1), style, motion, place
 
     def style_weights(self) -> Tensor:
