@@ -65,9 +65,14 @@ def test_clipping_bounds_the_critic() -> None:
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])
-@pytest.mark.parametrize("model", baselines.MODELS)
-def test_a_step_moves_both_networks_and_repeats_itself(model: str, bfloat16: bool) -> None:
-    first, second = (trainer(model, bfloat16=bfloat16) for _ in range(2))
+@pytest.mark.parametrize(("model", "loss"), [("vgan", "bce"), ("tgan", "bce"), ("tgan", "wasserstein")])
+def test_a_step_moves_both_networks_and_repeats_itself(model: str, loss: str, bfloat16: bool) -> None:
+    first, second = (trainer(model, loss=loss, bfloat16=bfloat16) for _ in range(2))
+    clipped = loss == "wasserstein"
+    assert isinstance(first.opt_d, torch.optim.RMSprop if clipped else torch.optim.Adam)
+    with torch.no_grad():
+        first.d.head.weight *= 1000
+        second.d.head.weight *= 1000
     before = {name: value.clone() for name, value in first.g.state_dict().items()}
     for each in (first, second):
         each.set_rates(0, 10)
@@ -77,6 +82,8 @@ def test_a_step_moves_both_networks_and_repeats_itself(model: str, bfloat16: boo
     for name, value in first.g.state_dict().items():
         assert torch.equal(value, second.g.state_dict()[name])
     assert any((before[name] != value).any() for name, value in first.g.named_parameters())
+    norm = float(torch.linalg.matrix_norm(first.d.head.weight.detach(), 2))
+    assert (norm <= 1 + 1e-5) == clipped
     state = first.state()
     second.load(state)
     assert all(torch.equal(a, b) for a, b in zip(first.d.parameters(), second.d.parameters(), strict=True))
@@ -118,7 +125,12 @@ def test_frames_of_noise_show_no_shape() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "told"),
-    [({"model": "gan"}, "model is 'gan'"), ({"size": 32}, "16 frames at 64 px"), ({"width": 0}, "width")],
+    [
+        ({"model": "gan"}, "model is 'gan'"),
+        ({"loss": "hinge"}, "loss is 'hinge'"),
+        ({"size": 32}, "16 frames at 64 px"),
+        ({"width": 0}, "width"),
+    ],
 )
 def test_a_wrong_option_is_one_sentence(changes: dict[str, object], told: str) -> None:
     with pytest.raises(VidgenError, match=told):

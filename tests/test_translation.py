@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from train import cards, evaluate_translation, probes_avatars
+from train import cards, evaluate_translation, probes_avatars, recyclegan
 from train.data.avatars import FACTORS, RANGES, AvatarClips, scaled
 from train.evaluate_translation import measure, open_inputs
 from vidgen.checkpoint import save_model
@@ -159,6 +159,26 @@ class TestEvaluation:
         assert weights.with_suffix(".png").exists()
         (row,) = cards.readme_table(weights.parent)[2:]
         assert row.startswith("| [one](weights/one.md) | MIT | ")
+
+    def test_the_way_back_of_the_run_measures_the_cycle_error(
+        self, tmp_path: Path, reader: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        sizes = {"size": 64, "width": 4, "blocks": 1, "predictor-width": 4, "d-width": 4, "d-layers": 2}
+        words = [f"--{name}={value}" for name, value in sizes.items()]
+        words += ["--a=avatars:theo", "--b=avatars:mia", "--steps=2", "--save-every=2", "--threads=1"]
+        words += [f"--cache={tmp_path / 'cache'}", "--bfloat16=false"]
+        for seed in (0, 1):
+            assert recyclegan.main([*words, f"--out={tmp_path / f'run{seed}'}", f"--seed={seed}"]) == 0
+        path = tmp_path / "run0" / "model.safetensors"
+        options = ["--data=avatars:theo", "--clips=3", "--frames=8", f"--reader={reader}"]
+        measure = ["--model", str(path), *options]
+        assert evaluate_translation.main(measure) == 0
+        assert "| Cycle error |" not in path.with_suffix(".md").read_text()
+        assert evaluate_translation.main([*measure, "--run", str(tmp_path / "run0")]) == 0
+        card = path.with_suffix(".md").read_text()
+        assert "| Cycle error | " in card and "--frames 8 --run runs/NAME" in card
+        assert evaluate_translation.main([*measure, "--run", str(tmp_path / "run1")]) == 2
+        assert "run1 did not train this model" in capsys.readouterr().err
 
     def test_mistakes_are_told(
         self, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

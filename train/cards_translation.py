@@ -56,12 +56,15 @@ RETURN = {
 
 @dataclass(frozen=True)
 class Measured:
-    """On what it was measured: whose clips, how many at most, of how many frames; the path of the data."""
+    """On what it was measured: whose clips, how many at most, of how many frames; the path of the data; and
+    whether the way back is the training run's.
+    """
 
     inputs: str
     clips: int
     frames: int
     data: str
+    by_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,10 @@ class Figures:
         """Give the command that measured; of the data only the file's name."""
         paths = [f"weights/{path.name}" for path in self.models]
         against = f" --against {' '.join(paths[1:])}" if paths[1:] else ""
+        run = " --run runs/NAME" if self.on.by_run else ""
         return (
             f"python -m train.evaluate_translation --model {paths[0]} --data {Path(self.on.data).name}"
-            f" --clips {self.on.clips} --frames {self.on.frames}{against}"
+            f" --clips {self.on.clips} --frames {self.on.frames}{run}{against}"
         )
 
 

@@ -4,12 +4,14 @@ DATA is a pack of `train.prepare` (its test split: people that no training saw) 
 Motion is measured in input and output alike by optical flow (`vidgen/metrics/flow.py`) and compared in each
 clip. Into avatars, it is read off the output by `weights/probes/avatars.safetensors` as well; from avatars to
 avatars, the true motion and the true translation are known. --against measures other models, such as an
-ablation, on the same clips. Written: FILE's card (.md) and contact sheet (.png).
+ablation, on the same clips. --run names the run that trained FILE, whose way back does not ship: it measures
+the cycle error. Written: FILE's card (.md) and contact sheet (.png).
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from train import cards, cards_translation
+from train import cards, cards_translation, checkpoints
 from train.data.avatars import CHARACTERS, RANGES, AvatarClips
 from train.data.triplets import AVATARS
 from train.probes_avatars import LEAST_SHARE
@@ -31,8 +33,10 @@ from vidgen.evaluation.translators import COURSES, WHOLE, Motion, Values, agreem
 from vidgen.metrics.features import Judge, load_judge
 from vidgen.metrics.scores import flicker
 from vidgen.metrics.translation import frame_error, motion_agreement
+from vidgen.models.recyclegan import RecycleGAN
 from vidgen.retarget import Painter, Translator
 from vidgen.session import Session
+from vidgen.translator import FrameTranslator
 
 # The reader's factor that changes with each course of the flow.
 FACTORS = {"head_x": "yaw", "head_y": "pitch", "roll": "roll", "mouth": "mouth_open", "eyes": "blink"}
@@ -113,6 +117,21 @@ def _read(inputs: Inputs, found: list[Courses]) -> Values:
     return {f"Read: {FACTORS[flow]}": values for flow, values in agreed.items()}
 
 
+def with_way_back(translator: FrameTranslator, run: Path) -> FrameTranslator:
+    """Complete a translator with the generator back, G_X, of the run that trained it; VidgenError where the
+    run trained others.
+    """
+    state = checkpoints.load_state(run)["trainer"]
+    own, config = translator.model, dataclasses.replace(translator.model.config, reversible=True)
+    kept = {name: value.half() for name, value in state["average"].items() if not name.startswith("reverse")}
+    given = {name: value.half() for name, value in own.state_dict().items()}
+    if kept.keys() != given.keys() or any(not torch.equal(kept[name], given[name]) for name in kept):
+        raise VidgenError(f"{run} did not train this model: its weights are others.")
+    whole = RecycleGAN(config)
+    whole.load_state_dict(given | {f"reverse.{name}": value for name, value in state["g_x"].items()})
+    return FrameTranslator(whole, str(translator.device))
+
+
 def measure_model(path: Path, translator: Translator, inputs: Inputs, reader: Judge | None) -> Values:
     """Translate all clips with a model and measure, also the way back where there is one."""
     outputs, errors = [], []
@@ -148,6 +167,8 @@ def evaluate(args: argparse.Namespace) -> None:
     target = str(about.get("card", {}).get("target", ""))
     models = [args.model, *args.against]
     translators = {path: Session(path.parent, threads=args.threads).translator(str(path)) for path in models}
+    if args.run is not None:
+        translators[args.model] = with_way_back(translators[args.model], args.run)
     size = translators[args.model].size
     for path, translator in translators.items():
         if translator.size != size:
@@ -161,7 +182,9 @@ def evaluate(args: argparse.Namespace) -> None:
     if inputs.truth is not None:
         marks["the true translation"] = measure(inputs, inputs.truth, reader)
     blends = measure_blends(translators[args.model], inputs, args.blends)
-    options = cards_translation.Measured(inputs.about, args.clips, args.frames, args.data)
+    options = cards_translation.Measured(
+        inputs.about, args.clips, args.frames, args.data, args.run is not None
+    )
     figures = cards_translation.Figures(found, marks, blends, options)
     sheet = cards_translation.contact_sheet(translators[args.model], _shown(args, inputs))
     cards_translation.write_card(args.model, figures, sheet)
@@ -183,6 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, required=True, help="a translator's weights file")
     parser.add_argument("--data", required=True, help="a pack of train.prepare, or avatars:NAME")
     parser.add_argument("--against", type=Path, nargs="*", default=[], help="models to compare with")
+    parser.add_argument("--run", type=Path, help="the run that trained the model: its way back is measured")
     parser.add_argument("--clips", type=int, default=24, help="to measure on, at most (24)")
     parser.add_argument("--frames", type=int, default=60, help="of each clip (60)")
     parser.add_argument("--blends", type=float, nargs="*", default=[0.25, 0.5], help="weights to compare")
