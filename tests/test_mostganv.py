@@ -280,6 +280,22 @@ def test_a_canvas_drifts_past_the_frame(changes: dict[str, object]) -> None:
 
 
 @torch.no_grad()
+def test_no_place_of_a_canvas_is_the_same_in_all_clips() -> None:
+    """Clips of opposite w begin with opposite maps about one that is the same everywhere."""
+    m = model(canvas=6, layout=True)
+    style = m.style(torch.randn(512, m.content_dim))
+    for _ in range(3):
+        m.track(style)
+    torch.testing.assert_close(m.image.centre, style.mean(0))
+    away = style[:1] - m.image.centre
+    points = torch.cat([m.image.centre + away, m.image.centre - away])
+    points = torch.cat([points, torch.zeros(2, m.config.point_dim)], 1)
+    first, _, _, _ = m.image._begin(points[..., None, None])
+    torch.testing.assert_close(first.mean(0), first.mean((0, 2, 3))[:, None, None].expand(-1, 6, 6))
+    assert first[0].std() > 0.1
+
+
+@torch.no_grad()
 def test_the_motion_says_how_fast_a_canvas_drifts() -> None:
     m = model(canvas=6, layout=True, num_labels=2)
     content, motion, _ = codes(m, 2, 40)

@@ -190,10 +190,14 @@ class Synthesis(nn.Module):
         super().__init__()
         self.size, self.dims = config.size, (config.style_dim, config.code_dim)
         self.canvas, self.side = config.canvas, config.canvas or 4
-        own = 1 if config.canvas else 4  # of a torus no place is its own; what is where, w alone can say
+        own = 1 if config.canvas else 4  # no place of a torus is its own; what is where, w alone can say
         self.constant = nn.Parameter(torch.randn(config.width(4), own, own))
-        drawn = config.width(4) * self.side**2
-        self.layout = EqualLinear(config.style_dim, drawn) if config.layout else None
+        self.layout: nn.Module | None = None
+        if config.layout:
+            drawn = config.width(4) * self.side**2
+            self.layout = EqualLinear(config.style_dim, drawn, bias=not config.canvas)
+        if config.canvas:  # the mean w, which would draw one map for all clips
+            self.register_buffer("centre", torch.zeros(config.style_dim))
         self.styles: nn.Module | None = None
         if config.motion_styles:
             dims = config.style_dim + config.code_dim, config.motion_styles
@@ -283,7 +287,8 @@ class Synthesis(nn.Module):
         sides = {"h": self.side, "w": self.side}
         constant = self.constant.expand(len(point), -1, self.side, self.side)
         if self.layout is not None:
-            drawn = rearrange(self.layout(style), "m (c h w) -> m c h w", **sides)
+            told = style - self.centre if self.canvas else style
+            drawn = rearrange(self.layout(told), "m (c h w) -> m c h w", **sides)
             constant = constant + drawn.to(constant.dtype)
         spread = repeat(code.to(self.constant.dtype), "m d -> m d h w", **sides)
         return torch.cat([constant, spread], 1), style, motion, place
@@ -326,6 +331,7 @@ class MoStGANV(nn.Module):
     """
 
     TRACKING = 0.002  # share of a batch in the running mean of w
+    CENTRING = 0.02  # in the mean that a canvas is drawn from
 
     def __init__(self, config: MoStGANVConfig) -> None:
         super().__init__()
@@ -388,7 +394,11 @@ class MoStGANV(nn.Module):
     @torch.no_grad()
     def track(self, style: Tensor) -> None:
         """Move the running mean of w towards a batch's, w [n, style_dim]: truncation draws styles to it."""
-        self.style_mean.lerp_(style.detach().float().mean(0), self.TRACKING)
+        mean = style.detach().float().mean(0)
+        self.style_mean.lerp_(mean, self.TRACKING)
+        if self.config.canvas:
+            begun = bool(self.image.centre.any())
+            self.image.centre.lerp_(mean, self.CENTRING if begun else 1.0)
 
     def path(
         self,
