@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,9 @@ from train.data.avatars import (
     draw,
     random_motion,
 )
+from train.data.heads import Heads, head_swaps
+from vidgen.data.pack import Pack
+from vidgen.data.pack import pack as make_pack
 from vidgen.errors import VidgenError
 
 REST = dict.fromkeys(FACTORS, 0.0) | {"scale": 1.0}
@@ -146,3 +151,21 @@ def test_windows_that_do_not_fit_and_clips_that_are_not_there_are_told() -> None
         clips.sample(np.random.default_rng(0), 1, length=3, stride=2)
     with pytest.raises(VidgenError, match="there is no clip 2; there are 2"):
         clips.clip(2)
+
+
+def test_a_packs_test_heads_can_be_mixed(tmp_path: Path) -> None:
+    heads = Heads("random", 30, 32, 12)
+    make_pack(heads, tmp_path / "heads.pack", tests=heads.tests)
+    pack = Pack(tmp_path / "heads.pack", "test")
+    assert len(pack) == 3
+    sets = head_swaps(pack, 8)(np.random.default_rng(0), 12)
+    columns = {name: chosen.columns for name, chosen in sets.items()}
+    base = sets["base"].clips()
+    faces, motions, starts = columns["base"]
+    for clip, face, motion, start in zip(base, *columns["base"], strict=True):
+        if face == motion:
+            np.testing.assert_array_equal(clip, pack.window(int(face), int(start), 8))
+    assert (faces == motions).any() and (faces != motions).any()
+    assert (columns["motion"][0] == faces).all() and (columns["content"][1] == motions).all()
+    assert (columns["content"][2] == starts).all() and (columns["other"][1] != motions).any()
+    assert base.shape == (12, 8, 32, 32, 3)

@@ -19,7 +19,9 @@ import torch
 from tqdm import tqdm
 
 from train import cards, command
+from train.data.heads import head_swaps
 from vidgen.catalogue import read_header
+from vidgen.data.pack import Pack
 from vidgen.errors import VidgenError
 from vidgen.evaluation.generators import (
     METRICS,
@@ -59,6 +61,8 @@ def evaluate(args: argparse.Namespace) -> None:
     info = session.info(str(args.model))
     stride = int(about.get("card", {}).get("options", {}).get("stride", 1))
     real = open_real(kind, args.data, args.cache, info.clip_length, stride, info.size)
+    if real and kind == "heads":  # who draws them can mix them
+        real = replace(real, swaps=head_swaps(Pack(args.data, "test"), info.clip_length))
     metrics = metrics_of(kind, reader, bool(info.categories))
     request = Request(kind, reader, real, args.samples, args.seed, metrics)
     far = long_clips(real, lambda: open_real(kind, args.data, args.cache, LONG, stride, info.size))

@@ -97,6 +97,11 @@ class AvatarClips:
         }
         return to_bytes(draw(people, {name: torch.from_numpy(v) for name, v in motion.items()}, self.size))
 
+    def performed(self, face: int, motion: int, times: np.ndarray) -> np.ndarray:
+        """Draw the face of one clip in the motion of another, at whole times [n]: uint8 [n, h, w, c]."""
+        courses = {name: torch.from_numpy(course[times]) for name, course in self.factors(motion).items()}
+        return to_bytes(draw([self.identity(face)] * len(times), courses, self.size))
+
     def sample(
         self, rng: np.random.Generator, n: int, length: int | None = None, stride: int = 1
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:

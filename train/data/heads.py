@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import numpy as np
 from train.data import avatars
 from train.data.avatars import AvatarClips
 from vidgen.data.folders import ClipFolder, Source
+from vidgen.data.pack import Pack
 from vidgen.errors import VidgenError
+from vidgen.evaluation.real import SWAPS, Chosen
 
 WORD = "avatars:"
 RATE = 2  # of the avatars' frames, one is kept: 12.5 a second
@@ -42,3 +45,26 @@ class Heads(ClipFolder):
         clips, number = self.drawn[index]
         times = np.arange(0, clips.length, RATE)
         return clips.frames(np.full(len(times), number), times), clips.fps / RATE
+
+
+def head_swaps(pack: Pack, length: int) -> Callable[[np.random.Generator, int], dict[str, Chosen]]:
+    """Mix faces and motions of a pack's test heads, drawn anew, into the sets of `SWAPS`: clips of `length`
+    frames.
+    """
+    whole = int(pack.lengths.max())
+    heads = AvatarClips(len(pack), pack.size, RATE * whole, split="test")
+
+    def drawn(faces: np.ndarray, motions: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        times = [RATE * np.arange(start, start + length) for start in starts]
+        each = zip(faces, motions, times, strict=True)
+        return np.stack([heads.performed(int(face), int(motion), at) for face, motion, at in each])
+
+    def swaps(rng: np.random.Generator, n: int) -> dict[str, Chosen]:
+        faces, motions = rng.integers(len(heads), size=(2, 3, n))
+        starts = rng.integers(whole - length + 1, size=(3, n))
+        return {
+            name: Chosen((faces[what], motions[how], starts[how]), drawn)
+            for name, (what, how) in SWAPS.items()
+        }
+
+    return swaps
