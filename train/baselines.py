@@ -40,6 +40,7 @@ from vidgen.recipe import Recipe
 from vidgen.session import Session
 
 MODELS = ("vgan", "tgan")
+CONVOLUTIONS = (nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 LOSSES = ("bce", "wasserstein")
 MEASURED = 256  # clips of each repetition
 PART = 32  # of them drawn together
@@ -102,6 +103,8 @@ class BaselineTrainer:
         torch.manual_seed(o.seed)
         self.g = generator(o).to(self.device)
         self.d = Critic(o.d_width).to(self.device)
+        for network in (self.g, self.d):
+            network.apply(_initial)
         self.average = EMA(self.g, o.ema)
         self.parts: dict[str, nn.Module] = {"g": self.g, "d": self.d, "average": self.average.model}
         self.opt_g, self.opt_d = (self._optimizer(part) for part in (self.g, self.d))
@@ -175,6 +178,16 @@ class BaselineTrainer:
         codes = torch.randn(10, self.o.code_dim, generator=torch.Generator().manual_seed(1))
         video, _ = self.average.model(codes.to(self.device))
         write_sheet(folder, index, rearrange(video, "n t c h w -> (n h) (t w) c"))
+
+
+def _initial(layer: nn.Module) -> None:
+    """Start quietly, as DCGAN does (Radford et al., ICLR 2016): clips are grey, where other weights draw
+    noise, which a critic learns to tell apart before there is anything else to see.
+    """
+    if isinstance(layer, (*CONVOLUTIONS, nn.Linear)):
+        nn.init.normal_(layer.weight, 0, 0.02)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 def generator(options: Options) -> nn.Module:
