@@ -158,7 +158,9 @@ def test_a_packs_test_heads_can_be_mixed(tmp_path: Path) -> None:
     make_pack(heads, tmp_path / "heads.pack", tests=heads.tests)
     pack = Pack(tmp_path / "heads.pack", "test")
     assert len(pack) == 3
-    sets = head_swaps(pack, 8)(np.random.default_rng(0), 12)
+    mixed = head_swaps(pack, 8)
+    assert mixed is not None
+    sets = mixed(np.random.default_rng(0), 12)
     columns = {name: chosen.columns for name, chosen in sets.items()}
     base = sets["base"].clips()
     faces, motions, starts = columns["base"]
@@ -169,3 +171,5 @@ def test_a_packs_test_heads_can_be_mixed(tmp_path: Path) -> None:
     assert (columns["motion"][0] == faces).all() and (columns["content"][1] == motions).all()
     assert (columns["content"][2] == starts).all() and (columns["other"][1] != motions).any()
     assert base.shape == (12, 8, 32, 32, 3)
+    make_pack(Heads("theo", 30, 32, 12), tmp_path / "theo.pack", tests=heads.tests)
+    assert head_swaps(Pack(tmp_path / "theo.pack", "test"), 8) is None, "these are other heads"

@@ -89,6 +89,15 @@ def test_a_step_moves_both_networks_and_repeats_itself(model: str, loss: str, bf
     assert all(torch.equal(a, b) for a, b in zip(first.d.parameters(), second.d.parameters(), strict=True))
 
 
+def test_a_run_keeps_its_loss() -> None:
+    first, second = trainer("tgan"), trainer("tgan", loss="wasserstein")
+    first.step(0)
+    second.step(0)
+    for one, other in ((first, second), (second, first)):
+        with pytest.raises(VidgenError, match="began with the other loss"):
+            one.load(other.state())
+
+
 def test_training_ends_with_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
     out = tmp_path / "run"

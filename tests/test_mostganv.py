@@ -16,8 +16,10 @@ from vidgen.catalogue import describe
 from vidgen.checkpoint import load_model, save_model
 from vidgen.errors import VidgenError
 from vidgen.layers import EqualConv, EqualLinear, batch_deviation, convolve, smooth
+from vidgen.models.canvas import window
+from vidgen.models.clip_discriminator import Discriminator
 from vidgen.models.mostatt import MovedFilters, PlainStyledConv, StyledConv, diversity_loss
-from vidgen.models.mostganv import Discriminator, MoStGANV, MoStGANVConfig, window
+from vidgen.models.mostganv import MoStGANV, MoStGANVConfig
 from vidgen.recipe import Recipe
 from vidgen.session import Session
 
@@ -514,6 +516,40 @@ def test_config_refuses(option: str, value: object) -> None:
 
 
 # ---- from a file to pictures
+
+
+def test_a_canvas_renders_as_the_model_in_its_file(tmp_path: Path) -> None:
+    m = model(canvas=6, layout=True)
+    m.track(m.style(torch.randn(64, 6)))
+    save_model(tmp_path / "sky.safetensors", m, {"fps": 8, "licence": "MIT"})
+    session, recipe = Session(tmp_path, threads=1), Recipe(model="sky", frames=20, fps=8)
+    clip = session.render(recipe)
+    known, _, _ = load_model(tmp_path / "sky.safetensors")
+    asked = sampling.codes([recipe], known, None, 8)
+    plain = known.plain()(asked.content, asked.motion, asked.times)[0].detach()
+    levels = ((plain + 1) * 127.5).round().permute(0, 2, 3, 1).numpy()
+    assert abs(clip.astype(float) - levels).max() <= 1
+    assert session.motion_path(recipe).shape == (20, 2)
+    assert session.inspect(recipe).heat.shape[-2:] == (32, 32)
+
+
+@torch.no_grad()
+def test_a_canvas_is_as_sharp_after_a_thousand_frames() -> None:
+    """Half precision knows a place that is near to a hundredth of a pixel, however long the clip."""
+    m = model(canvas=6, layout=True)
+    content, motion, _ = codes(m, 1, 1001)
+    late = torch.tensor([[1000.0, 1000.25]])
+    place = m.latents(content, motion, late)[..., -2:]
+    assert place.abs().max() <= 6 / 4 / 2
+    far = m.path(motion, late)[..., -2:]
+    assert far.abs().max() > 10
+    turns = (far - place) / 1.5
+    torch.testing.assert_close(turns, turns.round(), atol=1e-4, rtol=0)
+    x = torch.randn(2, 3, 24, 24)
+    whole = window(x, far[0])
+    assert (window(x, place[0]) - whole).abs().max() < 0.01
+    assert (window(x, place[0].half().float()) - whole).abs().max() < 0.05
+    assert (window(x, far[0].half().float()) - whole).abs().max() > 0.05, "far away, half a pixel is lost"
 
 
 @pytest.fixture(scope="module")

@@ -348,12 +348,17 @@ def test_a_teacher_holds_what_is_where(tmp_path: Path) -> None:
         moved[weight] = float(losses.teacher_loss(*pair, 4))
         if weight:
             torch.testing.assert_close(weights(new.teacher), weights(old.g).half().float())
-            assert (
-                "teacher" in new.state()["modules"] if "modules" in new.state() else "teacher" in new.state()
-            )
+            again = mostganv.MoStGANVTrainer(new.o, source)
+            again.load(new.state())
+            torch.testing.assert_close(weights(again.teacher), weights(new.teacher))
+            without = {key: value for key, value in new.state().items() if key != "teacher"}
+            with pytest.raises(VidgenError, match="began without a teacher"):
+                again.load(without)
     assert moved[1000.0] < 0.5 * moved[0.0], moved
     with pytest.raises(VidgenError, match="name some, or add --teacher 0"):
         mostganv.Options(**options, teacher=1.0)
+    with pytest.raises(VidgenError, match="teacher_size is 32; frames have 16 px"):
+        mostganv.Options(**{**options, "teacher_size": 32}, start=str(path), teacher=1.0)
 
 
 def test_a_teacher_is_compared_at_its_size() -> None:

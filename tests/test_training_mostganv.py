@@ -75,6 +75,18 @@ def test_a_step_moves_every_weight(source: ShapeSource, preset: str, bfloat16: b
     assert t.g.style_mean.abs().max() > 0
 
 
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_a_step_moves_all_of_a_canvas(source: ShapeSource, bfloat16: bool) -> None:
+    t = trainer(source, bfloat16=bfloat16, canvas=6, layout=True, poses=0)
+    t.set_rates(0, 100)
+    before = {name: value.detach().clone() for name, value in t.g.named_parameters()}
+    logs = [t.step(0), t.step(1)]
+    assert all(math.isfinite(value) for log in logs for value in log.values())
+    for name, value in t.g.named_parameters():
+        assert not torch.equal(before[name], value), name
+    assert t.average.model.image.centre.abs().max() > 0
+
+
 def test_warm_up_leaves_the_discriminator_alone(source: ShapeSource) -> None:
     t = trainer(source, warm_up=1)
     before = weights(t.d)
@@ -218,6 +230,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, monkeypatch: 
         ({"augment": 1.0}, "below 1"),
         ({"motion_styles": 0, "diversity": 0.1}, "diversity 0"),
         ({"order": "both"}, "content"),
+        ({"canvas": 6, "layout": True}, "no poses"),
+        ({"canvas": 6, "layout": True, "poses": 0, "redraw_reach": 4}, "no redraw_reach"),
+        ({"canvas": 6, "poses": 0}, "layout true"),
     ],
 )
 def test_options_are_checked(source: ShapeSource, options: dict, message: str) -> None:

@@ -18,6 +18,7 @@ from vidgen.metrics.features import load_judge
 from vidgen.metrics.flow import flow_cells, motion_courses
 from vidgen.metrics.translation import correlation, estimate, frame_error, motion_agreement
 from vidgen.models.recyclegan import RecycleGAN, RecycleGANConfig
+from vidgen.session import Session
 
 
 class TestScores:
@@ -167,8 +168,9 @@ class TestEvaluation:
         words = [f"--{name}={value}" for name, value in sizes.items()]
         words += ["--a=avatars:theo", "--b=avatars:mia", "--steps=2", "--save-every=2", "--threads=1"]
         words += [f"--cache={tmp_path / 'cache'}", "--bfloat16=false"]
-        for seed in (0, 1):
-            assert recyclegan.main([*words, f"--out={tmp_path / f'run{seed}'}", f"--seed={seed}"]) == 0
+        for seed, more in enumerate(([], ["--ema=0"], ["--reversible=true"])):
+            run = [f"--out={tmp_path / f'run{seed}'}", f"--seed={seed}", *more]
+            assert recyclegan.main([*words, *run]) == 0
         path = tmp_path / "run0" / "model.safetensors"
         options = ["--data=avatars:theo", "--clips=3", "--frames=8", f"--reader={reader}"]
         measure = ["--model", str(path), *options]
@@ -177,8 +179,20 @@ class TestEvaluation:
         assert evaluate_translation.main([*measure, "--run", str(tmp_path / "run0")]) == 0
         card = path.with_suffix(".md").read_text()
         assert "| Cycle error | " in card and "--frames 8 --run runs/NAME" in card
-        assert evaluate_translation.main([*measure, "--run", str(tmp_path / "run1")]) == 2
-        assert "run1 did not train this model" in capsys.readouterr().err
+        assert "of the way back that the training run kept" in card
+        for run, words in (("run1", "run1 did not train this model"), ("none", "none holds no run")):
+            assert evaluate_translation.main([*measure, "--run", str(tmp_path / run)]) == 2
+            assert words in capsys.readouterr().err
+        session = Session(tmp_path / "run1")
+        plain = session.translator("model")  # without an average
+        whole = evaluate_translation.with_way_back(plain, tmp_path / "run1")
+        frames = AvatarClips(1, 64, 2).clip(0)
+        np.testing.assert_array_equal(whole.translate(frames), plain.translate(frames))
+        assert whole.back(frames).shape == frames.shape
+        with pytest.raises(VidgenError, match="has its own way back"):
+            evaluate_translation.with_way_back(
+                Session(tmp_path / "run2").translator("model"), tmp_path / "run2"
+            )
 
     def test_mistakes_are_told(
         self, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -32,6 +32,7 @@ STYLES |= {"base_width": 4, "max_width": 8, "d_base_width": 4, "d_max_width": 8,
 STYLES |= {"d_fold": 1, "bfloat16": False, "augment_images": 40}
 PROJECTED = {"critic": "projected", "loss": "hinge", "r1": 0.0, "features": 0.0, "perceptual": 2.0}
 PROJECTED |= {"own_references": True, "spread": 1.0}
+CANVAS = {"canvas": 5, "layout": True, "poses": 0}
 TRANSLATION = {"size": 16, "width": 4, "blocks": 1, "predictor_width": 4, "d_width": 4, "d_layers": 2}
 TRANSLATION |= {"bfloat16": False, "pool": 3, "batch": 4}
 
@@ -51,7 +52,7 @@ def trainer(name: str, team: Team | None = None) -> Any:
         options = recyclegan.Options(**{**recyclegan.PRESETS["modern"], **TRANSLATION, "projected": 0.5})
         return recyclegan.RecycleGANTrainer(options, stream("x", 0), stream("y", 1), team=team)
     if name == "mostganv-projected":
-        options = mostganv.Options(**{**mostganv.PRESETS["small"], **STYLES, **PROJECTED})
+        options = mostganv.Options(**{**mostganv.PRESETS["small"], **STYLES, **PROJECTED, **CANVAS})
         return mostganv.MoStGANVTrainer(options, ShapeSource(16, 9, count=8), team=team)
     if name == "mostganv":
         options = mostganv.Options(**{**mostganv.PRESETS["small"], **STYLES})

@@ -169,7 +169,10 @@ class BaselineTrainer:
         return common.state_of(self)
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take up a state of `state()`."""
+        """Take up a state of `state()`; VidgenError where another loss made it."""
+        kept = next(iter(state["opt_d"]["state"].values()), {})
+        if kept and ("exp_avg" in kept) != isinstance(self.opt_d, torch.optim.Adam):
+            raise VidgenError("This run began with the other loss: keep its --loss, or choose another --out.")
         common.load_into(self, state)
 
     @torch.no_grad()

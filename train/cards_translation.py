@@ -170,6 +170,8 @@ def _figures(figures: Figures) -> str:
         f'against output: 1 follows exactly, 0 not at all. "Another clip" has the wrong input.{gains} '
         f"Measured at revision {common.revision()} by\n\n```bash\n{figures.command()}\n```"
     )
+    if figures.on.by_run:
+        about = f"The cycle error is of the way back that the training run kept and the file has not. {about}"
     parts = ("## Figures", "\n".join(lines), about, _read(figures), _blends(figures))
     return "\n\n".join(part for part in parts if part)
 

@@ -32,7 +32,7 @@ from vidgen.evaluation.generators import (
     measure_real,
 )
 from vidgen.evaluation.readers import Reader, find_reader, open_reader
-from vidgen.evaluation.real import Real, chunk, open_real
+from vidgen.evaluation.real import Real, chunk, open_real, packed
 from vidgen.session import Session
 
 LONG = 128  # frames: whether long clips stay as good
@@ -62,7 +62,8 @@ def evaluate(args: argparse.Namespace) -> None:
     stride = int(about.get("card", {}).get("options", {}).get("stride", 1))
     real = open_real(kind, args.data, args.cache, info.clip_length, stride, info.size)
     if real and kind == "heads":  # who draws them can mix them
-        real = replace(real, swaps=head_swaps(Pack(args.data, "test"), info.clip_length))
+        pack = Pack(packed(args.data, args.cache, info.size), "test")
+        real = replace(real, swaps=head_swaps(pack, info.clip_length, stride))
     metrics = metrics_of(kind, reader, bool(info.categories))
     request = Request(kind, reader, real, args.samples, args.seed, metrics)
     far = long_clips(real, lambda: open_real(kind, args.data, args.cache, LONG, stride, info.size))

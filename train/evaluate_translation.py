@@ -121,15 +121,24 @@ def with_way_back(translator: FrameTranslator, run: Path) -> FrameTranslator:
     """Complete a translator with the generator back, G_X, of the run that trained it; VidgenError where the
     run trained others.
     """
+    if translator.reversible:
+        raise VidgenError("This model's file has its own way back: leave out --run.")
+    if not checkpoints.exists(run):
+        raise VidgenError(f"{run} holds no run: it has no {checkpoints.LAST}.")
     state = checkpoints.load_state(run)["trainer"]
-    own, config = translator.model, dataclasses.replace(translator.model.config, reversible=True)
-    kept = {name: value.half() for name, value in state["average"].items() if not name.startswith("reverse")}
-    given = {name: value.half() for name, value in own.state_dict().items()}
-    if kept.keys() != given.keys() or any(not torch.equal(kept[name], given[name]) for name in kept):
+    given = translator.model.state_dict()
+    last = {f"forth.{name}": value for name, value in state["g_y"].items()}
+    last |= {f"predictor.{name}": value for name, value in state["p_y"].items()}
+    if not any(_alike(given, kept) for kept in (state["average"], last)):
         raise VidgenError(f"{run} did not train this model: its weights are others.")
-    whole = RecycleGAN(config)
+    whole = RecycleGAN(dataclasses.replace(translator.model.config, reversible=True))
     whole.load_state_dict(given | {f"reverse.{name}": value for name, value in state["g_x"].items()})
     return FrameTranslator(whole, str(translator.device))
+
+
+def _alike(given: dict[str, torch.Tensor], kept: dict[str, torch.Tensor]) -> bool:
+    """Tell whether the weights of a file, in half precision, are those of a run."""
+    return all(name in kept and torch.equal(value.half(), kept[name].half()) for name, value in given.items())
 
 
 def measure_model(path: Path, translator: Translator, inputs: Inputs, reader: Judge | None) -> Values:

@@ -42,7 +42,8 @@ from train.sheets import write_sheet
 from train.starting import begin_with, inherited
 from vidgen.checkpoint import save_model
 from vidgen.errors import VidgenError
-from vidgen.models.mostganv import Discriminator, MoStGANV, MoStGANVConfig
+from vidgen.models.clip_discriminator import Discriminator
+from vidgen.models.mostganv import MoStGANV, MoStGANVConfig
 from vidgen.timecodes import sample_times
 
 ROWS = 10  # of generated clips on a sheet
@@ -368,6 +369,10 @@ class MoStGANVTrainer:
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up a state of `state()`."""
+        if self.o.teacher and "teacher" not in state:
+            raise VidgenError(
+                "This run began without a teacher: leave --teacher out, or choose another --out."
+            )
         common.load_into(self, state)
 
     @torch.no_grad()
@@ -416,7 +421,8 @@ def export(
     """Write the averaged generator as a weights file."""
     own = {"trainer": "mostganv", "data": options["data"]}
     card = common.card(trainer, options, steps, record, trainer.g) | own
-    about = trainer.source.about() | {"truncation": True}
+    # What a canvas is drawn from is how w differs from its mean: truncated, it would fade away.
+    about = trainer.source.about() | {"truncation": not trainer.o.canvas}
     about["title"] = f"MoStGAN-V on {about['title']}"
     about = inherited(about, trainer.before)
     save_model(path, trainer.average.model, {**about, "card": card})

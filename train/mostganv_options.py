@@ -157,6 +157,8 @@ class Options:
                 raise VidgenError(f"{name} is about redrawn clips: give redraw a weight, such as 40.")
         if self.teacher and not self.start:
             raise VidgenError("teacher is about the weights of --start: name some, or add --teacher 0.")
+        if self.teacher_size > self.size:
+            raise VidgenError(f"teacher_size is {self.teacher_size}; frames have {self.size} px.")
         if self.own_references and self.references > self.length:
             raise VidgenError(f"references is {self.references}; a clip has {self.length} frames of its own.")
         if self.canvas and (self.poses or self.redraw_reach):

@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from train.pretrained import CHANNELS, SIZE, EfficientNetLite, pretrained
 from vidgen.layers import batch_deviation
-from vidgen.models.mostganv import ClipCondition
+from vidgen.models.clip_discriminator import ClipCondition
 
 LAST = 4  # px of the maps that are judged
 CRITICS = ("frames", "projected")  # discriminators of a trainer: its paper's, or of frozen features
@@ -53,7 +53,7 @@ class Deviation(nn.Module):
 class ProjectedDiscriminator(nn.Module):
     """Judge a few frames of a clip by their features at four scales, each put together on the channel axis.
 
-    It knows how far apart the frames are, and their category, as `models.mostganv.Discriminator` does
+    It knows how far apart the frames are, and their category, as `clip_discriminator.Discriminator` does
     (StyleGAN-V, section 3.3): each place's logit is a product with what those say. frames: of a clip. width:
     channels of each frame. longest: distance of neighbours that is told apart from longer ones, in frames.
     deviation: show how much the clips of a batch differ, which says something only where real and generated

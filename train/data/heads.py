@@ -47,21 +47,25 @@ class Heads(ClipFolder):
         return clips.frames(np.full(len(times), number), times), clips.fps / RATE
 
 
-def head_swaps(pack: Pack, length: int) -> Callable[[np.random.Generator, int], dict[str, Chosen]]:
+def head_swaps(
+    pack: Pack, length: int, stride: int = 1
+) -> Callable[[np.random.Generator, int], dict[str, Chosen]] | None:
     """Mix faces and motions of a pack's test heads, drawn anew, into the sets of `SWAPS`: clips of `length`
-    frames.
+    frames, `stride` apart. None where the pack holds other heads than these.
     """
-    whole = int(pack.lengths.max())
+    whole, span = int(pack.lengths.max()), (length - 1) * stride + 1
     heads = AvatarClips(len(pack), pack.size, RATE * whole, split="test")
+    if not np.array_equal(heads.performed(0, 0, np.arange(1)), pack.window(0, 0, 1)):
+        return None
 
     def drawn(faces: np.ndarray, motions: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        times = [RATE * np.arange(start, start + length) for start in starts]
+        times = [RATE * np.arange(start, start + span, stride) for start in starts]
         each = zip(faces, motions, times, strict=True)
         return np.stack([heads.performed(int(face), int(motion), at) for face, motion, at in each])
 
     def swaps(rng: np.random.Generator, n: int) -> dict[str, Chosen]:
         faces, motions = rng.integers(len(heads), size=(2, 3, n))
-        starts = rng.integers(whole - length + 1, size=(3, n))
+        starts = rng.integers(whole - span + 1, size=(3, n))
         return {
             name: Chosen((faces[what], motions[how], starts[how]), drawn)
             for name, (what, how) in SWAPS.items()

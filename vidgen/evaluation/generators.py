@@ -199,11 +199,12 @@ def measure_real(
 def _real_figures(request: Request, rng: np.random.Generator, part: int, progress: Progress) -> Figures:
     real = request.real
     assert real is not None
-    sets = real.swaps(rng, request.samples) if real.swaps else {"base": real.test(rng, request.samples)}
-    names = request.sets if real.swaps else ("base",)
-    measures = _measures(request, rng, part, swaps=real.swaps is not None)
-    drawn = _drawn({name: sets[name] for name in names}, request.reader, part)
+    measures = _measures(request, rng, part, swaps=False)
+    drawn = _drawn({"base": real.test(rng, request.samples)}, request.reader, part)
     figures, _ = measured(_reported(drawn, progress), measures)
+    if "swap" in request.metrics and request.reader is not None and real.swaps:
+        sets = _drawn(real.swaps(rng, request.samples), request.reader, part)
+        figures |= measured(sets, [Swap(request.reader)])[0]
     if "mcs" in request.metrics and request.reader is not None and real.labelled:
         chosen, labels = real.labelled(rng, request.samples)
         figures |= measured(_drawn({"base": chosen}, request.reader, part, labels), [control()])[0]

@@ -3,8 +3,7 @@ on StyleGAN-V (Skorokhodov, Tulyakov, Elhoseiny, CVPR 2022, arXiv 2112.14683).
 
 A frame is drawn by a StyleGAN2 from a content style w, which is the clip's, and a motion code v(t), which is
 the moment's: time is continuous, and any frame of any clip can be asked for alone. In the layers of middle
-resolution, motion styles that stand for v(t) change the weights too. The discriminator sees a few frames and
-how far apart they are.
+resolution, motion styles that stand for v(t) change the weights too.
 
 Letters in shapes: n clips, t frames, m frames of any clips, l motion knots, d dims, c h w the frame.
 """
@@ -22,17 +21,15 @@ from einops import einsum, rearrange, reduce, repeat
 from torch import Tensor, nn
 
 from vidgen.errors import VidgenError, check_least
-from vidgen.layers import EqualConv, EqualLinear, activate, batch_deviation, double, normalise
+from vidgen.layers import EqualLinear, activate, double, normalise
+from vidgen.models.canvas import WINDOW_SIZE, Wind, around, double_torus, inner, nearest_place, window
 from vidgen.models.contract import check_codes
 from vidgen.models.flows import CodeFlow
 from vidgen.models.mostatt import EPSILON, PlainStyledConv, StyledConv, ToColour, diversity_loss
-from vidgen.models.motion import MotionEncoder, MotionStyles, Wind
-from vidgen.timecodes import DistanceFeatures
+from vidgen.models.motion import MotionEncoder, MotionStyles
 
 ORDERS = ("content", "motion")
-CONCAT_SIZE = 16  # resolution at which the discriminator puts the frames of a clip together
 MOST_CANVAS = 32
-WINDOW_SIZE = 16  # resolution at which a frame is cut out of a canvas
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,8 @@ class MoStGANVConfig:
     paper) takes the noise itself. layout: whether w also draws the first map, where the paper has a constant:
     in a scene, other than of a figure, what is where is content. canvas: side of the first map, from 5 on,
     which then is a torus that drifts past the frame at the motion's own speed (`Wind`), as clouds before the
-    wind do, and which wants a layout; 0 is the paper's 4x4, which stands still. clip_length: frames of a
-    training clip.
+    wind do, and which wants a layout; where another motion is spliced in, the frame jumps to where that one
+    would be. 0 is the paper's 4x4, which stands still. clip_length: frames of a training clip.
     """
 
     size: int = 256
@@ -238,9 +235,11 @@ class Synthesis(nn.Module):
         of the frame, over styles and pixels; then averaged over the layers that follow the motion styles.
         """
         assert self.motion_styles, "no layer follows motion styles"
-        layers = []
-        for x, scores, _ in self._layers(points):
+        layers, place = [], points.flatten(1)[:, sum(self.dims) :]
+        for index, (x, scores, _) in enumerate(self._layers(points)):
             if scores is not None:
+                size = 4 * 2 ** ((index + 1) // 2)
+                x = x if x.shape[-1] == size else window(x, place, size)
                 layer = einsum(scores.softmax(-1), x.float().abs(), "m o k, m o h w -> m k h w")
                 layer = F.interpolate(layer, size=(self.size, self.size), mode="bilinear")
                 layers.append(layer / layer.amax((1, 2, 3), keepdim=True).clamp(min=EPSILON))
@@ -254,27 +253,27 @@ class Synthesis(nn.Module):
         return self.styles.count if followed else 0
 
     def _layers(self, points: Tensor) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
-        """Give what each layer says of the frames, its scores, and the picture so far."""
+        """Give what each layer says of the frames, or of the whole canvas, its scores, and the picture so
+        far.
+        """
         x, style, motion, place = self._begin(points)
         picture, size, colours = None, 4, iter(self.colours)
-        around = self.canvas > 0  # whether maps are a torus
+        torus = self.canvas > 0
         for index, conv in enumerate(self.convs):
-            if not around:
-                x, scores = conv(x, style, motion)
-            else:
-                x, scores = conv(F.pad(x, (1, 1, 1, 1), "circular"), style, motion)
-                x = _inner(x, 2 if conv.up else 1)
+            x, scores = conv(around(x) if torus else x, style, motion)
+            if torus:
+                x = inner(x, 2 if conv.up else 1)
             size *= 2 if conv.up else 1
             if index % 2 == 0:  # the last of its resolution
                 own = next(colours)(x, style)
-                if picture is not None and around:
-                    picture = _inner(double(F.pad(picture, (1, 1, 1, 1), "circular")), 2)
-                elif picture is not None:
-                    picture = double(picture)
-                picture = own if picture is None else picture + own
-                if around and size == WINDOW_SIZE:
-                    x, picture, around = window(x, place), window(picture, place), False
-            yield window(x, place, size) if around else x, scores, picture
+                if picture is not None:
+                    own = own + (double_torus if torus else double)(picture)
+                picture = own
+                if torus and size == WINDOW_SIZE:
+                    channels = x.shape[1], picture.shape[1]
+                    x, picture = window(torch.cat([x, picture.to(x.dtype)], 1), place).split(channels, 1)
+                    torus = False
+            yield x, scores, picture
 
     def _begin(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
         """Give what the first layer reads, [m, c, 4, 4] or the canvas, w [m, style_dim], the motion styles
@@ -298,31 +297,6 @@ class Synthesis(nn.Module):
         maps = [layer.affine for layer in (*self.convs, *self.colours)]
         maps += [] if self.layout is None else [self.layout]
         return torch.cat([each.weight.T * each.gain for each in maps], 1)
-
-
-def _inner(x: Tensor, border: int) -> Tensor:
-    """Leave out the pixels near the edges."""
-    return x[..., border:-border, border:-border]
-
-
-def window(x: Tensor, place: Tensor, size: int = WINDOW_SIZE) -> Tensor:
-    """Cut frames out of a torus: x [m, c, s, s], place [m, 2], x and y in frames' sides -> [m, c, size,
-    size].
-
-    At 0 it is the first `size` rows and columns; from there the picture moves by `place`, to the right and
-    down. Between pixels the torus is read as the waves that it is the sum of: nothing is blurred, and no
-    pixel is preferred (Karras et al., "Alias-Free Generative Adversarial Networks", NeurIPS 2021).
-    """
-    side = x.shape[-1]
-    first = torch.arange(size, device=x.device, dtype=torch.float32)
-    at = first - size * rearrange(place.float(), "m two -> m two 1")
-    apart = rearrange(at, "m two i -> m two i 1") - torch.arange(side, device=x.device)
-    waves = torch.arange(1, (side - 1) // 2 + 1, device=x.device)
-    weight = 1 + 2 * (2 * math.pi / side * apart[..., None] * waves).cos().sum(-1)
-    if side % 2 == 0:
-        weight = weight + (math.pi * apart).cos()
-    columns, rows = (weight / side).to(x.dtype).unbind(1)  # m i s
-    return rearrange(rows, "m i s -> m 1 i s") @ x @ rearrange(columns, "m i s -> m 1 s i")
 
 
 class MoStGANV(nn.Module):
@@ -456,6 +430,7 @@ class MoStGANV(nn.Module):
     ) -> Tensor:
         """Give the point that each frame is drawn from, [w ; v(t)]: [n, t, style_dim + point_dim].
 
+        On a canvas, the place is the nearest of those that are the same one.
         truncation [n] or one number: draws w to its mean (StyleGAN, Karras et al., CVPR 2019); 0 gives the
         mean itself. moves [n, style_dim] or None: added to w after that.
         """
@@ -468,6 +443,8 @@ class MoStGANV(nn.Module):
         )
         if moves is not None:
             style = style + moves[clip]
+        if self.config.canvas:
+            path = torch.cat([path[..., :-2], nearest_place(path[..., -2:], self.config.canvas)], -1)
         return torch.cat([style[of_frame], path], -1)
 
     def forward(
@@ -531,122 +508,3 @@ def _rows(motion: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
 def _own_rows(values: Tensor, pair: Tensor) -> Tensor:
     """Read each frame off its own pair: values [p, t, d], pair [n, t] -> [n, t, d]."""
     return values[pair, torch.arange(values.shape[1], device=values.device)]
-
-
-class DiscriminatorBlock(nn.Module):
-    """Halve the resolution of features, with a shortcut (StyleGAN2): [m, i, h, w] -> [m, o, h / 2, w / 2]."""
-
-    def __init__(self, inputs: int, width: int, outputs: int) -> None:
-        super().__init__()
-        self.first = EqualConv(inputs, width, 3)
-        self.second = EqualConv(width, outputs, 3, down=True)
-        self.shortcut = EqualConv(inputs, outputs, 1, down=True, active=False, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (self.second(self.first(x)) + self.shortcut(x)) / math.sqrt(2)
-
-
-class ClipCondition(nn.Module):
-    """Embed what a discriminator is told about a clip, the distances of its frames and its category: times
-    [n, t] ascending, in frames, label [n] or None -> [n, d] of unit second moment (StyleGAN-V, section 3.3).
-    """
-
-    def __init__(self, frames: int, longest: int, num_labels: int, dim: int) -> None:
-        super().__init__()
-        self.distances = DistanceFeatures(longest)
-        self.labels = nn.Embedding(num_labels, dim) if num_labels else None
-        told = 1 + (frames - 1) * self.distances.dim + (dim if num_labels else 0)
-        self.layers = nn.ModuleList([EqualLinear(told, dim), EqualLinear(dim, dim)])
-
-    def forward(self, times: Tensor, label: Tensor | None) -> Tensor:
-        times = times.float()
-        with torch.autocast(times.device.type, enabled=False):
-            parts = [torch.ones_like(times[:, :1]), self.distances(times)]
-            if self.labels is not None:
-                assert label is not None
-                parts.append(self.labels(label))
-            x = torch.cat(parts, 1)
-            for layer in self.layers:
-                x = activate(layer(x))
-            return normalise(x)
-
-
-class Discriminator(nn.Module):
-    """Judge a few frames of a clip, knowing how far apart they are (StyleGAN-V, section 3.3).
-
-    Frames pass one by one down to 16 px; there, those of a clip are put together on the channel axis.
-    differences: of each frame and the next (the first follows the last) join as further frames: the motion
-    consistency of MoStGAN-V, section 3.4. base_width, max_width: as of the generator. longest: distance of
-    neighbours that is told apart from longer ones, in frames. fold: so many pixels, each way, are taken as
-    channels of one: the finest layers, which cost the most on a processor, are left out; no pixel is lost.
-    """
-
-    def __init__(
-        self,
-        size: int,
-        *,
-        channels: int = 3,
-        frames: int = 3,
-        base_width: int = 64,
-        max_width: int = 512,
-        num_labels: int = 0,
-        differences: bool = True,
-        longest: int = 32,
-        embedding_dim: int = 256,
-        fold: int = 1,
-    ) -> None:
-        super().__init__()
-        if fold < 1 or size % fold or size // fold < CONCAT_SIZE:
-            raise VidgenError(f"Frames of {size} px cannot be folded by {fold}: at least 16 px must be left.")
-        self.frames, self.differences, self.fold = frames, differences, fold
-        widths = {}
-        resolution = size
-        while resolution >= 4:
-            widths[resolution] = min(base_width * size // resolution, max_width)
-            resolution //= 2
-        together = min(CONCAT_SIZE, size)
-        apart = max(widths[together] // 2, 1)  # channels of each frame where they are put together
-        seen = 2 * frames if differences else frames
-        resolution = size // fold
-        first = widths[resolution] if resolution > together else apart
-        self.colours = EqualConv(channels * fold**2, first, 1)
-        self.alone, self.joint = nn.ModuleList(), nn.ModuleList()
-        while resolution > 4:
-            width, below = widths[resolution], widths[resolution // 2]
-            if resolution > together:
-                outputs = apart if resolution // 2 == together else below
-                self.alone.append(DiscriminatorBlock(width, width, outputs))
-            else:
-                inputs = seen * apart if resolution == together else width
-                self.joint.append(DiscriminatorBlock(inputs, width, below))
-            resolution //= 2
-        self.last = EqualConv(widths[4] + 1, widths[4], 3)
-        self.dense = EqualLinear(widths[4] * 16, widths[4])
-        self.head = EqualLinear(widths[4], embedding_dim)
-        self.condition = ClipCondition(frames, longest, num_labels, embedding_dim)
-
-    def forward(self, video: Tensor, times: Tensor, label: Tensor | None = None) -> Tensor:
-        """Judge clips: video [n, t, c, h, w], times [n, t] ascending, in frames, label [n] or None -> logits
-        [n].
-        """
-        assert video.shape[1] == times.shape[1] == self.frames, (video.shape, times.shape, self.frames)
-        n = len(video)
-        if self.differences:
-            video = torch.cat([video, video - video.roll(-1, 1)], 1)
-        x = self.features(rearrange(video, "n t c h w -> (n t) c h w"))[-1]
-        x = rearrange(x, "(n t) c h w -> n (t c) h w", n=n)
-        for block in self.joint:
-            x = block(x)
-        x = self.last(batch_deviation(x))
-        features = self.head(activate(self.dense(x.flatten(1)))).float()
-        return (features * self.condition(times, label)).sum(1) / math.sqrt(features.shape[1])
-
-    def features(self, frames: Tensor) -> list[Tensor]:
-        """Describe single frames [m, c, h, w]: what each layer makes of them, before a clip's are put
-        together.
-        """
-        folded = rearrange(frames, "m c (h a) (w b) -> m (c a b) h w", a=self.fold, b=self.fold)
-        found = [self.colours(folded)]
-        for block in self.alone:
-            found.append(block(found[-1]))
-        return found

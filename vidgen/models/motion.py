@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from vidgen.layers import EqualConv, EqualLinear, activate
 from vidgen.timecodes import AcyclicEncoding, rows
 
-USUAL_WIND = 1 / 32  # frames' sides a frame, that `Wind` starts with
 SMOOTHING = 16  # times that are averaged where the motion is smoothed
 
 
@@ -84,26 +83,6 @@ class MotionEncoder(nn.Module):
         read = (rearrange(times, "n t -> n t 1") - back).clamp(min=0)
         codes = self(motion, rearrange(read, "n t s -> n (t s)"), label)
         return rearrange(codes, "n (t s) d -> n t s d", s=SMOOTHING).mean(2)
-
-
-class Wind(nn.Module):
-    """Say how fast a clip's picture drifts, by its first noise code and its category: noise [n, d], label [n]
-    or None -> x and y in frames' sides a frame, [n, 2].
-    """
-
-    HIDDEN = 64
-
-    def __init__(self, noise_dim: int, num_labels: int, label_dim: int) -> None:
-        super().__init__()
-        self.labels = nn.Embedding(num_labels, label_dim) if num_labels else None
-        self.first = EqualLinear(noise_dim + (label_dim if num_labels else 0), self.HIDDEN)
-        self.second = EqualLinear(self.HIDDEN, 2)
-
-    def forward(self, noise: Tensor, label: Tensor | None) -> Tensor:
-        if self.labels is not None:
-            assert label is not None
-            noise = torch.cat([noise, self.labels(label)], -1)
-        return self.second(activate(self.first(noise))) * USUAL_WIND
 
 
 class MotionStyles(nn.Module):

@@ -1,0 +1,78 @@
+"""Canvases: a scene on a torus, which drifts past the frame (`MoStGANVConfig.canvas`)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from vidgen.layers import EqualLinear, activate, double
+
+USUAL_WIND = 1 / 32  # frames' sides a frame, that `Wind` starts with
+WINDOW_SIZE = 16  # resolution at which a frame is cut out of a canvas
+
+
+class Wind(nn.Module):
+    """Say how fast a clip's picture drifts, by its first noise code and its category: noise [n, d], label [n]
+    or None -> x and y in frames' sides a frame, [n, 2].
+    """
+
+    HIDDEN = 64
+
+    def __init__(self, noise_dim: int, num_labels: int, label_dim: int) -> None:
+        super().__init__()
+        self.labels = nn.Embedding(num_labels, label_dim) if num_labels else None
+        self.first = EqualLinear(noise_dim + (label_dim if num_labels else 0), self.HIDDEN)
+        self.second = EqualLinear(self.HIDDEN, 2)
+
+    def forward(self, noise: Tensor, label: Tensor | None) -> Tensor:
+        if self.labels is not None:
+            assert label is not None
+            noise = torch.cat([noise, self.labels(label)], -1)
+        return self.second(activate(self.first(noise))) * USUAL_WIND
+
+
+def around(x: Tensor) -> Tensor:
+    """Go on by a pixel beyond each edge of a torus, with what is at the opposite one."""
+    return F.pad(x, (1, 1, 1, 1), "circular")
+
+
+def inner(x: Tensor, border: int) -> Tensor:
+    """Leave out the pixels near the edges."""
+    return x[..., border:-border, border:-border]
+
+
+def double_torus(x: Tensor) -> Tensor:
+    """Double the resolution of pictures on a torus."""
+    return inner(double(around(x)), 2)
+
+
+def nearest_place(place: Tensor, canvas: int) -> Tensor:
+    """Give the same place of a torus near 0, where small numbers have all their digits: place in frames'
+    sides, canvas: its side at 4 px.
+    """
+    period = canvas / 4
+    return torch.remainder(place + period / 2, period) - period / 2
+
+
+def window(x: Tensor, place: Tensor, size: int = WINDOW_SIZE) -> Tensor:
+    """Cut frames out of a torus: x [m, c, s, s], place [m, 2], x and y in frames' sides -> [m, c, size,
+    size].
+
+    At 0 it is the first `size` rows and columns; from there the picture moves by `place`, to the right and
+    down. Between pixels the torus is read as the waves that it is the sum of: nothing is blurred, and no
+    pixel is preferred (Karras et al., "Alias-Free Generative Adversarial Networks", NeurIPS 2021).
+    """
+    side = x.shape[-1]
+    first = torch.arange(size, device=x.device, dtype=torch.float32)
+    at = first - size * rearrange(place.float(), "m two -> m two 1")
+    apart = rearrange(at, "m two i -> m two i 1") - torch.arange(side, device=x.device)
+    waves = torch.arange(1, (side - 1) // 2 + 1, device=x.device)
+    weight = 1 + 2 * (2 * math.pi / side * apart[..., None] * waves).cos().sum(-1)
+    if side % 2 == 0:
+        weight = weight + (math.pi * apart).cos()
+    columns, rows = (weight / side).to(x.dtype).unbind(1)  # m i s
+    return rearrange(rows, "m i s -> m 1 i s") @ x @ rearrange(columns, "m i s -> m 1 s i")
