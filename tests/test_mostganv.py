@@ -272,6 +272,8 @@ def test_between_pixels_a_window_reads_the_waves_of_the_torus() -> None:
 def test_a_canvas_drifts_past_the_frame(changes: dict[str, object]) -> None:
     """Up to 16 px, frames of another place are the same map, shifted, edges and all."""
     m = model(**{"size": 16, "canvas": 6, "layout": True, **changes})
+    for grain in m.image.grains:
+        grain.strength.normal_()
     style, code = torch.randn(1, m.config.style_dim), torch.randn(1, m.config.code_dim)
     places = torch.tensor([[0.0, 0.0], [4 / 16, 8 / 16]])
     points = torch.cat([style.expand(2, -1), code.expand(2, -1), places], 1)
@@ -295,6 +297,23 @@ def test_no_place_of_a_canvas_is_the_same_in_all_clips() -> None:
     first, _, _, _ = m.image._begin(points[..., None, None])
     torch.testing.assert_close(first.mean(0), first.mean((0, 2, 3))[:, None, None].expand(-1, 6, 6))
     assert first[0].std() > 0.1
+
+
+@torch.no_grad()
+def test_the_grain_drifts_along_and_is_each_clips_own() -> None:
+    m = model(canvas=6, layout=True)
+    assert [grain.noise.shape[-1] for grain in m.image.grains] == [24, 48, 48]
+    for conv in m.image.convs:
+        conv.weight.zero_()  # nothing but noise
+    for grain in m.image.grains:
+        grain.strength.normal_()
+    code = torch.zeros(3, m.config.code_dim)
+    style = torch.randn(2, m.config.style_dim)[[0, 0, 1]]
+    place = torch.tensor([[0.0, 0.0], [0.25, 0.5], [0.0, 0.0]])
+    layers = [x for x, _, _ in m.image._layers(torch.cat([style, code, place], 1)[..., None, None])]
+    first, moved, other = layers[-1]
+    torch.testing.assert_close(moved[:, 16:, 8:], first[:, :16, :24], atol=1e-4, rtol=1e-4)
+    assert (other - first).abs().mean() > 0.1
 
 
 @torch.no_grad()

@@ -83,7 +83,7 @@ def test_a_step_moves_all_of_a_canvas(source: ShapeSource, bfloat16: bool) -> No
     logs = [t.step(0), t.step(1)]
     assert all(math.isfinite(value) for log in logs for value in log.values())
     for name, value in t.g.named_parameters():
-        assert not torch.equal(before[name], value), name
+        assert "flow" in name or not torch.equal(before[name], value), name  # flows begin as no change
     assert t.average.model.image.centre.abs().max() > 0
 
 

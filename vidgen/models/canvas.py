@@ -67,12 +67,31 @@ def window(x: Tensor, place: Tensor, size: int = WINDOW_SIZE) -> Tensor:
     pixel is preferred (Karras et al., "Alias-Free Generative Adversarial Networks", NeurIPS 2021).
     """
     side = x.shape[-1]
-    first = torch.arange(size, device=x.device, dtype=torch.float32)
-    at = first - size * rearrange(place.float(), "m two -> m two 1")
-    apart = rearrange(at, "m two i -> m two i 1") - torch.arange(side, device=x.device)
+    steps = torch.arange(side, device=x.device)
+    apart = steps - size * rearrange(place.float(), "m two -> m two 1")
     waves = torch.arange(1, (side - 1) // 2 + 1, device=x.device)
     weight = 1 + 2 * (2 * math.pi / side * apart[..., None] * waves).cos().sum(-1)
     if side % 2 == 0:
         weight = weight + (math.pi * apart).cos()
-    columns, rows = (weight / side).to(x.dtype).unbind(1)  # m i s
+    from_to = (
+        torch.arange(size, device=x.device)[:, None] - steps
+    ) % side  # what a pixel reads of each other
+    columns, rows = (weight[..., from_to] / side).to(x.dtype).unbind(1)  # m i s
     return rearrange(rows, "m i s -> m 1 i s") @ x @ rearrange(columns, "m i s -> m 1 s i")
+
+
+class Grain(nn.Module):
+    """Add what is too fine to be drawn: noise on a torus that drifts along, by as much as each channel learns
+    (StyleGAN, Karras et al., CVPR 2019, section 2, where it is drawn anew for each picture).
+
+    x [m, c, s, s] of frames, place [m, 2] -> the same. canvas: side of the torus at 4 px.
+    """
+
+    def __init__(self, canvas: int, size: int, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("noise", torch.randn(1, 1, canvas * size // 4, canvas * size // 4))
+        self.strength = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor, place: Tensor) -> Tensor:
+        seen = window(self.noise.to(x.dtype), place, x.shape[-1])
+        return x + rearrange(self.strength, "c -> c 1 1").to(x.dtype) * seen

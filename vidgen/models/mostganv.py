@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from vidgen.errors import VidgenError, check_least
 from vidgen.layers import EqualLinear, activate, double, normalise
-from vidgen.models.canvas import WINDOW_SIZE, Wind, around, double_torus, inner, nearest_place, window
+from vidgen.models.canvas import WINDOW_SIZE, Grain, Wind, around, double_torus, inner, nearest_place, window
 from vidgen.models.contract import check_codes
 from vidgen.models.flows import CodeFlow
 from vidgen.models.mostatt import EPSILON, PlainStyledConv, StyledConv, ToColour, diversity_loss
@@ -193,13 +193,14 @@ class Synthesis(nn.Module):
         if config.layout:
             drawn = config.width(4) * self.side**2
             self.layout = EqualLinear(config.style_dim, drawn, bias=not config.canvas)
-        if config.canvas:  # the mean w, which would draw one map for all clips
-            self.register_buffer("centre", torch.zeros(config.style_dim))
+        if config.canvas:
+            self.register_buffer("centre", torch.zeros(config.style_dim))  # what all clips have alike of w
+            self.register_buffer("elsewhere", torch.randn(config.style_dim, 2) * config.style_dim**-0.5)
         self.styles: nn.Module | None = None
         if config.motion_styles:
             dims = config.style_dim + config.code_dim, config.motion_styles
             self.styles = MotionStyles(*dims, config.motion_hidden, config.motion_style_dim)
-        self.convs, self.colours = nn.ModuleList(), nn.ModuleList()
+        self.convs, self.colours, self.grains = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         size, inputs = 4, config.width(4) + config.code_dim
         while size <= config.size:
             width, motion = config.width(size), None
@@ -209,7 +210,11 @@ class Synthesis(nn.Module):
             if size > 4:
                 self.convs.append(conv(inputs, width, config.style_dim, up=True, **kind))
                 inputs = width
+                if config.canvas and size > WINDOW_SIZE:
+                    self.grains.append(Grain(config.canvas, size, width))
             self.convs.append(conv(inputs, width, config.style_dim, **kind))
+            if config.canvas and size >= WINDOW_SIZE:
+                self.grains.append(Grain(config.canvas, size, width))
             self.colours.append(ToColour(width, config.channels, config.style_dim))
             size, inputs = 2 * size, width
 
@@ -257,22 +262,25 @@ class Synthesis(nn.Module):
         far.
         """
         x, style, motion, place = self._begin(points)
-        picture, size, colours = None, 4, iter(self.colours)
+        picture, size, colours, grains = None, 4, iter(self.colours), iter(self.grains)
         torus = self.canvas > 0
+        if torus:  # no two clips show the same place of the noise
+            elsewhere = place + (style - self.centre) @ self.elsewhere
         for index, conv in enumerate(self.convs):
             x, scores = conv(around(x) if torus else x, style, motion)
             if torus:
                 x = inner(x, 2 if conv.up else 1)
             size *= 2 if conv.up else 1
-            if index % 2 == 0:  # the last of its resolution
+            last = index % 2 == 0  # of its resolution
+            if last and picture is not None:
+                picture = (double_torus if torus else double)(picture)
+            if torus and last and size == WINDOW_SIZE:
+                x, picture, torus = window(x, place), window(picture, place), False
+            if self.canvas and not torus:
+                x = next(grains)(x, elsewhere)
+            if last:
                 own = next(colours)(x, style)
-                if picture is not None:
-                    own = own + (double_torus if torus else double)(picture)
-                picture = own
-                if torus and size == WINDOW_SIZE:
-                    channels = x.shape[1], picture.shape[1]
-                    x, picture = window(torch.cat([x, picture.to(x.dtype)], 1), place).split(channels, 1)
-                    torus = False
+                picture = own if picture is None else picture + own
             yield x, scores, picture
 
     def _begin(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
