@@ -248,6 +248,12 @@ class TestMeters:
         assert found["motion_energy"] == pytest.approx(10)
         assert found["flicker"] == 0
 
+    def test_a_point_stands_out_and_an_even_picture_does_not(self) -> None:
+        assert scores.sharpness(np.full((2, 8, 8, 3), 9, np.uint8)) == 0
+        point = np.zeros((1, 3, 3, 1), np.uint8)
+        point[0, 1, 1, 0] = 90
+        assert scores.sharpness(point) == pytest.approx(80)  # 90 less the mean of nine
+
     def test_a_blinking_clip_flickers(self) -> None:
         blink = np.zeros((6, 4, 4, 3), np.uint8)
         blink[::2] = 100
@@ -418,6 +424,12 @@ class TestDegradation:
         drawn = [worse(self.made, degree) for degree in range(DEGREES + 1)]
         found = [np.mean([scores.flicker(clip) for clip in clips]) for clips in drawn]
         assert np.all(np.diff(found) > 0), found
+
+    @pytest.mark.parametrize(("change", "sign"), [(blurred, -1), (noisy, 1)])
+    def test_blur_takes_sharpness_away_and_noise_adds_it(self, change: Degradation, sign: int) -> None:
+        drawn = [change(self.made, degree) for degree in range(DEGREES + 1)]
+        found = [np.mean([scores.sharpness(clip) for clip in clips]) for clips in drawn]
+        assert np.all(sign * np.diff(found) > 0), found
 
     def test_drift_grows_as_identities_change_half_way(self) -> None:
         drawn = [swapped(self.made[:6], degree) for degree in range(DEGREES + 1)]

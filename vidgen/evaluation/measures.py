@@ -162,14 +162,14 @@ class Diversity(First):
 
 
 class Meters(First):
-    """The app's meters, on average."""
+    """The app's meters and the sharpness, on average."""
 
     def __init__(self) -> None:
         super().__init__(METERED)
 
     def figures(self) -> Figures:
         """Give the means."""
-        rows = [scores.meters(clip) for clip in self.all()]
+        rows = [{**scores.meters(clip), "sharpness": scores.sharpness(clip)} for clip in self.all()]
         return {
             name.replace("_", " ").capitalize(): float(np.mean([row[name] for row in rows]))
             for name in rows[0]

@@ -57,6 +57,10 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "Content drift": ("{:.3f}", "share of the colours that change within a clip, 0-1"),
     "Motion energy": ("{:.2f}", "mean change from frame to frame, levels"),
     "Flicker": ("{:.2f}", "what jumps and returns, levels"),
+    "Sharpness": (
+        "{:.2f}",
+        "how far pixels stand out from the 3 x 3 about them, levels; blur below the real value, noise above",
+    ),
 }
 LOWER = ("FVD", "ACD", "Swap error", "content: ", "motion: ", "Cycle error")  # better when lower ...
 HIGHER = ("MCS", "Head", "Mouth", "Lids", "Flow of the face")  # ... when higher; others: nearer to real clips
