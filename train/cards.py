@@ -99,8 +99,9 @@ DATA = {
         "48 pictures, five minutes apart, cut into windows of 128 px shown at 64 px, half of them mirrored. "
         "The lowest fifth of the picture is held out, and no training window reaches into it.",
         "One day over one region: no storm, no night, no other sky. It is a picture of how clouds look, not "
-        "a forecast or a measurement of any weather. Lakes and coasts are missing; clips change their "
-        "texture at the same moments, and the motion code changes little of that.",
+        "a forecast or a measurement of any weather. The ground drifts along with its clouds, and a sky is "
+        "a torus of 96 px: what leaves it on one side comes back on the other, changed. Where another "
+        "motion is spliced in, the sky jumps.",
     ),
     "heads": (
         "Talking heads drawn by `train/data/avatars.py`: face shape, skin, hair, eyes, clothes and "
