@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from train.directions import COUNT, main, principal_changes
+from vidgen import sampling
 from vidgen.checkpoint import load_model, save_model
 from vidgen.models.mocogan import MoCoGAN, MoCoGANConfig
 from vidgen.recipe import Recipe
@@ -58,6 +59,29 @@ def test_a_minus_after_a_space_turns_too(path: Path) -> None:
     signs = torch.tensor([1.0, -1, 1, 1, 1, -1, 1, 1])
     torch.testing.assert_close(second, first * signs[:, None])
     assert Session(path.parent).info("tiny").direction_names == ["a", "b", "c", "d", "e", "f"]
+
+
+def test_pictures_may_be_compared_small(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = load_model(path)[0]
+    own, mean = principal_changes(model, 8), principal_changes(model, 8, size=1)
+    torch.testing.assert_close(mean @ mean.T, torch.eye(COUNT), atol=1e-4, rtol=0)
+
+    def change(direction: torch.Tensor) -> float:
+        """Measure how far the mean colour moves, on the contents that both were found on."""
+        total = 0.0
+        for seed in range(8):
+            codes = sampling.codes([Recipe(content_seed=seed, motion_seed=seed, frames=1)], model, None, 1.0)
+            rest = codes.content, codes.motion, codes.times, codes.label
+            pictures = [
+                model.image(model.latents(*rest, moves=step * direction[None])[0, :, :, None, None])
+                for step in (-0.5, 0.5)
+            ]
+            total += float((pictures[1] - pictures[0]).mean((2, 3)).square().sum())
+        return total
+
+    assert change(mean[0]) > max(change(each) for each in own)
+    assert main(["--model", str(path), "--size", "99"]) == 2
+    assert "--size is 99" in capsys.readouterr().err
 
 
 def test_without_names_old_names_go_with_their_directions(path: Path) -> None:

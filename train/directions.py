@@ -38,11 +38,14 @@ NAMES_HELP = (
 
 
 @torch.no_grad()
-def principal_changes(model: torch.nn.Module, contents: int = 48, step: float = 0.5) -> Tensor:
+def principal_changes(
+    model: torch.nn.Module, contents: int = 48, step: float = 0.5, size: int | None = None
+) -> Tensor:
     """Give the `COUNT` directions of content that change the picture most: [COUNT, d], unit length, strongest
     first; zero where a small content has no more.
 
-    J by central differences at random contents, with random motions and categories.
+    size: px at which pictures are compared, their own without. J by central differences at random contents,
+    with random motions and categories.
     """
     dim = len(model.content_weights())
     total = torch.zeros(dim, dim, dtype=torch.float64)
@@ -55,7 +58,10 @@ def principal_changes(model: torch.nn.Module, contents: int = 48, step: float = 
             for part in (codes.content, codes.motion, codes.times, codes.label)
         ]
         moved = model.latents(*rest, moves=moves)
-        plus, minus = model.image(rearrange(moved, "n 1 d -> n d 1 1")).flatten(1).double().split(dim)
+        pictures = model.image(rearrange(moved, "n 1 d -> n d 1 1"))
+        if size is not None:
+            pictures = F.adaptive_avg_pool2d(pictures, size)
+        plus, minus = pictures.flatten(1).double().split(dim)
         jacobian = (plus - minus) / (2 * step)
         total += jacobian @ jacobian.T
     vectors = torch.linalg.eigh(total).eigenvectors.flip(1).T[:COUNT]
@@ -97,6 +103,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train.directions", description=__doc__.split("\n")[0])
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--names", help=NAMES_HELP)
+    parser.add_argument(
+        "--size",
+        type=int,
+        help="px at which pictures are compared, for textures that any change of content shifts (their own)",
+    )
     parser.add_argument("--sheet", type=Path, help="PNG to look at (default: beside the weights file)")
     args = parser.parse_args(argv)
     return command.run(lambda: find(args))
@@ -106,7 +117,9 @@ def find(args: argparse.Namespace) -> None:
     """Find the directions, keep them in the weights file and draw their sheet."""
     model, about, extra = load_model(args.model)
     names = None if args.names is None else _names(args.names)
-    directions = principal_changes(model)
+    if args.size is not None and not 1 <= args.size <= model.config.size:
+        raise VidgenError(f"--size is {args.size}; choose 1 to {model.config.size}.")
+    directions = principal_changes(model, size=args.size)
     about.pop("direction_names", None)  # the old ones told of directions that may have been turned
     if names:
         turned = torch.tensor([-1.0 if name.startswith("-") else 1.0 for name in names] + [1.0, 1.0])
