@@ -11,7 +11,7 @@ import torch
 
 from train import losses
 from train.augment import AdaptiveAugment, mirror
-from train.data.sources import ShapeSource
+from train.data.sources import Batch, ShapeSource
 from train.mostganv import PRESETS, MoStGANVTrainer, Options, main
 from train.posterior import KnotPosterior, StandardMoments
 from vidgen.checkpoint import load_model
@@ -161,6 +161,20 @@ def test_clips_alike_are_told_apart_where_asked(source: ShapeSource) -> None:
     t = trainer(source, spread=2.0)
     assert t.step(0)["collapse"] > 0, "untrained clips are all grey"
     assert "collapse" not in trainer(source, spread=2.0, warm_up=1).step(0)
+
+
+def test_energy_is_compared_between_frames_as_far_apart(source: ShapeSource) -> None:
+    ramp = torch.arange(9.0).reshape(1, 9, 1, 1, 1).expand(3, 9, 3, 16, 16) / 10
+    t = trainer(source, energy=1.0, reach=0)
+    times = torch.tensor([[0.25, 1.25, 4.25], [3.5, 5.5, 7.5], [4.0, 5.0, 8.0]])
+    real = t._as_far_apart(Batch(ramp, torch.zeros(3).long(), ramp[:, :1]), times)
+    torch.testing.assert_close(
+        real[:, 1:, 0, 0, 0] - real[:, :1, 0, 0, 0], (times[:, 1:] - times[:, :1]) / 10
+    )
+    torch.testing.assert_close(losses.energy_loss(2 * real, real), torch.tensor(2.0).log(), atol=0.01, rtol=0)
+    torch.testing.assert_close(losses.energy_loss(real, 2 * real), torch.tensor(2.0).log(), atol=0.01, rtol=0)
+    assert losses.energy_loss(real, real) == 0
+    assert math.isfinite(t.step(0)["energy"])
 
 
 def test_references_may_be_the_clips_own_frames(source: ShapeSource, monkeypatch: pytest.MonkeyPatch) -> None:

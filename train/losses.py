@@ -50,6 +50,14 @@ def collapse_loss(drawn: Tensor, real: Tensor) -> Tensor:
     return F.relu((spread(real) + 1e-3).log() - (spread(drawn) + 1e-3).log())
 
 
+def energy_loss(drawn: Tensor, real: Tensor) -> Tensor:
+    """Compare how much clips [n, t, c, h, w] change from frame to frame with real ones whose frames are as far
+    apart: the size of the log of the ratio of their mean absolute differences, 0 where they are alike.
+    """
+    moved, wanted = (video.float().diff(dim=1).abs().mean() for video in (drawn, real))
+    return ((moved + 1e-3).log() - (wanted + 1e-3).log()).abs()
+
+
 def teacher_loss(drawn: Tensor, taught: Tensor, size: int) -> Tensor:
     """Compare clips [n, t, c, h, w] with a teacher's of the same codes: mean absolute difference, at `size`
     px. What is where stays, and the codes' control over it; details are the discriminator's.

@@ -223,6 +223,8 @@ class MoStGANVTrainer:
                         "spread compares clips: choose parts of two clips or more, or --spread 0."
                     )
                 made["collapse"] = losses.collapse_loss(made["video"][:, 0], batch.video[:, 0])
+            if o.energy:
+                made["energy"] = losses.energy_loss(made["video"], self._as_far_apart(batch, made["times"]))
             if o.teacher:
                 made["teacher"] = losses.teacher_loss(made["video"], self._shown(*codes), o.teacher_size)
         if o.redraw:
@@ -294,6 +296,13 @@ class MoStGANVTrainer:
                 content.float(), motion.float(), times.float(), label if self.g.num_labels else None
             )
 
+    def _as_far_apart(self, batch: Batch, times: Tensor) -> Tensor:
+        """Pick real frames whose distances are those of `times` [n, t]: [n, t, c, h, w]."""
+        apart = (times - times[:, :1]).round().long()
+        room = self.o.length - apart[:, -1:]
+        first = (torch.rand(len(times), 1).to(self.device) * room).long()
+        return batch.video[torch.arange(len(times), device=self.device)[:, None], first + apart]
+
     @torch.no_grad()
     def _shown(self, content: Tensor, motion: Tensor, times: Tensor, label: Tensor) -> Tensor:
         """Draw what the weights that the training began with make of codes."""
@@ -353,6 +362,8 @@ class MoStGANVTrainer:
                 loss, log = loss + o.features * apart, log | {"features": apart.item()}
         if adversarial and o.spread:
             loss, log = loss + o.spread * made["collapse"], log | {"collapse": made["collapse"].item()}
+        if adversarial and o.energy:
+            loss, log = loss + o.energy * made["energy"], log | {"energy": made["energy"].item()}
         if adversarial and o.teacher:
             loss, log = loss + o.teacher * made["teacher"], log | {"teacher": made["teacher"].item()}
         if o.diversity:

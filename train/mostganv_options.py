@@ -67,6 +67,7 @@ class Options:
     flips: bool = True  # mirror half of the real clips
     diversity: float = 0.0  # weight of the motion diversity loss
     spread: float = 0.0  # weight of differing less than real clips do (losses.collapse_loss)
+    energy: float = 0.0  # weight of changing from frame to frame by other than real clips do
     teacher: float = 0.0  # weight of differing, seen small, from what `start` draws (losses.teacher_loss)
     teacher_size: int = 16  # px
     ema_images: int = 20_000  # clips after which half of the average is new
@@ -118,6 +119,7 @@ class Options:
             0,
             "seed",
             "teacher",
+            "energy",
             "reach",
             "redraw_reach",
             "warm_up",
