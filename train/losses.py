@@ -51,8 +51,8 @@ def collapse_loss(drawn: Tensor, real: Tensor) -> Tensor:
 
 
 def energy_loss(drawn: Tensor, real: Tensor) -> Tensor:
-    """Compare how much clips [n, t, c, h, w] change from frame to frame with real ones whose frames are as far
-    apart: the size of the log of the ratio of their mean absolute differences, 0 where they are alike.
+    """Compare how much clips [n, t, c, h, w] change from frame to frame with real ones, whose frames are as
+    far apart: the size of the log of the ratio of their mean absolute differences, 0 where they are alike.
     """
     moved, wanted = (video.float().diff(dim=1).abs().mean() for video in (drawn, real))
     return ((moved + 1e-3).log() - (wanted + 1e-3).log()).abs()
