@@ -414,7 +414,8 @@ def test_the_training_commands_of_the_readme_can_run() -> None:
         assert Team(accumulate=16 if "torchrun" in line else 1).share(options.batch) >= 8
         assert args.steps >= options.warm_up
     lines = [line for line in section.splitlines() if line.startswith("python -m train.mostganv")]
-    for line, expected in zip(lines, (("frames", 64), ("frames", 32), ("projected", 64)), strict=True):
+    sharp = ("projected", 64)
+    for line, expected in zip(lines, (("frames", 64), ("frames", 32), sharp, sharp), strict=True):
         args, options = mostganv.parse(line.split("-m train.mostganv ")[1].replace(" V", " 8").split())
         assert args.preset == "small" and options.warm_up < args.steps
         assert (options.critic, options.size) == expected
