@@ -278,7 +278,7 @@ def describe(info: ModelInfo) -> dict[str, Any]:
     axes = info.category_axes or ({"category": info.categories} if info.categories else {})
     return {name: getattr(info, name) for name in shown} | {
         "axes": [{"name": name, "values": list(values)} for name, values in axes.items()],
-        "directions": info.direction_names,
+        "directions": [name[:1].upper() + name[1:] for name in info.direction_names],
         "defaults": defaults(info),
     }
 
