@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from train import losses
+from train import bench_mostganv, losses
 from train.augment import AdaptiveAugment, mirror
 from train.data.sources import Batch, ShapeSource
 from train.mostganv import PRESETS, MoStGANVTrainer, Options, main
@@ -431,3 +431,10 @@ def test_flows_are_the_same_prior_to_begin_with(source: ShapeSource) -> None:
     assert (noise.shape, knots.shape) == ((20_000, 6), (20_000, 3, 4))
     for moments, distance in zip((content, motion), found.values(), strict=True):
         assert distance.item() == pytest.approx(losses.kl_to_normal(*moments).item(), rel=0.02)
+
+
+def test_the_bench_compares_equal_steps() -> None:
+    options = {**TINY, "flips": False, "reach": 8, "batch": 2, "augment": 0.6}
+    found = bench_mostganv.measure(Options(**options), repeats=1)
+    assert found["losses_apart"] < 1e-4
+    assert found["plain_s"] > 0 < found["ours_s"] and found["frames"] == 6
