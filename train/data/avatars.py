@@ -85,7 +85,7 @@ class AvatarClips:
 
     def clip(self, index: int) -> np.ndarray:
         """Draw one clip, uint8 [t, h, w, c]."""
-        return self.frames([index] * self.length, range(self.length))
+        return self.performed(index, index, np.arange(self.length))
 
     def frames(self, indices: Sequence[int] | np.ndarray, times: Sequence[int] | np.ndarray) -> np.ndarray:
         """Draw single frames: frame times[i] of clip indices[i], uint8 [n, h, w, c]."""

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from vidgen.layers import EqualLinear, activate, double
 
-USUAL_WIND = 1 / 32  # frames' sides a frame, that `Wind` starts with
+USUAL_SPEED = 1 / 32  # frames' sides a frame, that `DriftVelocity` starts with
 WINDOW_SIZE = 16  # resolution at which a frame is cut out of a canvas
 
 
-class Wind(nn.Module):
+class DriftVelocity(nn.Module):
     """Say how fast a clip's picture drifts, by its first noise code and its category: noise [n, d], label [n]
     or None -> x and y in frames' sides a frame, [n, 2].
     """
@@ -32,7 +32,7 @@ class Wind(nn.Module):
         if self.labels is not None:
             assert label is not None
             noise = torch.cat([noise, self.labels(label)], -1)
-        return self.second(activate(self.first(noise))) * USUAL_WIND
+        return self.second(activate(self.first(noise))) * USUAL_SPEED
 
 
 def around(x: Tensor) -> Tensor:
@@ -73,14 +73,12 @@ def window(x: Tensor, place: Tensor, size: int = WINDOW_SIZE) -> Tensor:
     weight = 1 + 2 * (2 * math.pi / side * apart[..., None] * waves).cos().sum(-1)
     if side % 2 == 0:
         weight = weight + (math.pi * apart).cos()
-    from_to = (
-        torch.arange(size, device=x.device)[:, None] - steps
-    ) % side  # what a pixel reads of each other
-    columns, rows = (weight[..., from_to] / side).to(x.dtype).unbind(1)  # m i s
+    offsets = (torch.arange(size, device=x.device)[:, None] - steps) % side
+    columns, rows = (weight[..., offsets] / side).to(x.dtype).unbind(1)  # m i s
     return rearrange(rows, "m i s -> m 1 i s") @ x @ rearrange(columns, "m i s -> m 1 s i")
 
 
-class Grain(nn.Module):
+class NoiseInjection(nn.Module):
     """Add what is too fine to be drawn: noise on a torus that drifts along, by as much as each channel learns
     (StyleGAN, Karras et al., CVPR 2019, section 2, where it is drawn anew for each picture).
 

@@ -22,7 +22,16 @@ from torch import Tensor, nn
 
 from vidgen.errors import VidgenError, check_least
 from vidgen.layers import EqualLinear, activate, double, normalise
-from vidgen.models.canvas import WINDOW_SIZE, Grain, Wind, around, double_torus, inner, nearest_place, window
+from vidgen.models.canvas import (
+    WINDOW_SIZE,
+    DriftVelocity,
+    NoiseInjection,
+    around,
+    double_torus,
+    inner,
+    nearest_place,
+    window,
+)
 from vidgen.models.contract import check_codes
 from vidgen.models.flows import CodeFlow
 from vidgen.models.mostatt import EPSILON, PlainStyledConv, StyledConv, ToColour, diversity_loss
@@ -50,9 +59,9 @@ class MoStGANVConfig:
     rate. couplings: of the flows that turn noise into content and noise codes as real clips have them; 0 (the
     paper) takes the noise itself. layout: whether w also draws the first map, where the paper has a constant:
     in a scene, other than of a figure, what is where is content. canvas: side of the first map, from 5 on,
-    which then is a torus that drifts past the frame at the motion's own speed (`Wind`), as clouds before the
-    wind do, and which wants a layout; where another motion is spliced in, the frame jumps to where that one
-    would be. 0 is the paper's 4x4, which stands still. clip_length: frames of a training clip.
+    which then is a torus that drifts past the frame at the motion's own speed (`DriftVelocity`), as clouds
+    before the wind do, and which wants a layout; where another motion is spliced in, the frame jumps to where
+    that one would be. 0 is the paper's 4x4, which stands still. clip_length: frames of a training clip.
     """
 
     size: int = 256
@@ -211,10 +220,10 @@ class Synthesis(nn.Module):
                 self.convs.append(conv(inputs, width, config.style_dim, up=True, **kind))
                 inputs = width
                 if config.canvas and size > WINDOW_SIZE:
-                    self.grains.append(Grain(config.canvas, size, width))
+                    self.grains.append(NoiseInjection(config.canvas, size, width))
             self.convs.append(conv(inputs, width, config.style_dim, **kind))
             if config.canvas and size >= WINDOW_SIZE:
-                self.grains.append(Grain(config.canvas, size, width))
+                self.grains.append(NoiseInjection(config.canvas, size, width))
             self.colours.append(ToColour(width, config.channels, config.style_dim))
             size, inputs = 2 * size, width
 
@@ -248,7 +257,7 @@ class Synthesis(nn.Module):
                 layer = einsum(scores.softmax(-1), x.float().abs(), "m o k, m o h w -> m k h w")
                 layer = F.interpolate(layer, size=(self.size, self.size), mode="bilinear")
                 layers.append(layer / layer.amax((1, 2, 3), keepdim=True).clamp(min=EPSILON))
-        unit = F.normalize(self._begin(points)[2].float(), dim=-1)
+        unit = F.normalize(self.styles(points.flatten(1)[:, : sum(self.dims)]).float(), dim=-1)
         return torch.stack(layers).mean(0), unit @ unit.mT
 
     @property
@@ -340,7 +349,9 @@ class MoStGANV(nn.Module):
             config.lr_multiplier,
             config.waves,
         )
-        self.wind = Wind(config.motion_dim, config.num_labels, config.label_dim) if config.canvas else None
+        self.wind = (
+            DriftVelocity(config.motion_dim, config.num_labels, config.label_dim) if config.canvas else None
+        )
         self.image = Synthesis(config)
         self.register_buffer("style_mean", torch.zeros(config.style_dim))
 
