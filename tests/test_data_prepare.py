@@ -273,6 +273,18 @@ def test_windows_that_cannot_be(
     assert not (tmp_path / "a.pack").exists()
 
 
+def test_heads_perform_more_than_once(tmp_path: Path) -> None:
+    arguments = ["--out", str(tmp_path / "a.pack"), "--size", "16", "--min-frames", "3", "--count", "4"]
+    assert prepare.main(["avatars:random", *arguments, "--performances", "2"]) == 0
+    train, test = Pack(tmp_path / "a.pack", "train"), Pack(tmp_path / "a.pack", "test")
+    assert (len(train), len(test)) == (6, 1)
+    assert train.content_ids == [f"train {face}" for face in (0, 1, 2, 0, 1, 2)]
+    drawn, times = AvatarClips(6, 16, 6), np.arange(0, 6, 2)
+    assert (train.clip(4) == drawn.performed(1, 4, times)).all()
+    assert (train.clip(4) != drawn.performed(1, 1, times)).any()
+    assert (test.clip(0) == AvatarClips(1, 16, 6, split="test").clip(0)[::2]).all()
+
+
 def test_heads_are_drawn_each_with_its_own_face(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--out", str(tmp_path / "a.pack"), "--size", "16", "--min-frames", "3", "--count", "4"]
     assert prepare.main(["avatars:random", *arguments]) == 0
@@ -285,6 +297,7 @@ def test_heads_are_drawn_each_with_its_own_face(tmp_path: Path, capsys: pytest.C
     for wrong, told in (
         (["avatars:nobody", *arguments], "nobody"),
         (["avatars:random", *arguments[:-1], "1"], "--count is 1"),
+        (["avatars:random", *arguments, "--performances", "0"], "--performances is 0"),
     ):
         assert prepare.main(wrong) == 2
         assert told in capsys.readouterr().err

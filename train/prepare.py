@@ -117,7 +117,8 @@ def prepare_windows(options: argparse.Namespace) -> None:
 
 def prepare_heads(options: argparse.Namespace) -> None:
     """Draw heads, pack them and say what there is."""
-    clips = Heads(options.input.removeprefix(WORD), options.count, options.size, options.min_frames)
+    name = options.input.removeprefix(WORD)
+    clips = Heads(name, options.count, options.size, options.min_frames, options.performances)
     _write(clips, options, clips.tests, "drawing")
 
 
@@ -196,7 +197,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--faces", action="store_true", help="crop to the largest face, which is followed")
     parser.add_argument(
-        "--count", type=int, default=400, help="clips to draw where INPUT is avatars:random (400)"
+        "--count", type=int, default=400, help="faces to draw where INPUT is avatars:random (400)"
+    )
+    parser.add_argument(
+        "--performances", type=int, default=1, help="clips of each of these faces that is to train on (1)"
     )
     parser.add_argument(
         "--windows",

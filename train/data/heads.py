@@ -1,4 +1,4 @@
-"""Drawn talking heads as clips to pack: a new face for each, with an identity's motion of its own."""
+"""Drawn talking heads as clips to pack: a new face for each few clips, and a new motion for each clip."""
 
 from __future__ import annotations
 
@@ -20,31 +20,35 @@ TESTS = 10  # one clip in so many is for testing
 
 
 class Heads(ClipFolder):
-    """`count` clips of `length` frames at `size` px; name: "random", or a character, always the same face.
+    """`count` faces in clips of `length` frames at `size` px; name: "random", or a character, always the same
+    face. Each face to train on is in `performances` clips, each with a motion of its own, so that content can
+    be told from motion; one for testing is in one.
 
     Raises VidgenError for an unknown name, or a number out of range.
     """
 
-    def __init__(self, name: str, count: int, size: int, length: int) -> None:
+    def __init__(self, name: str, count: int, size: int, length: int, performances: int = 1) -> None:
         if count < 2:
-            raise VidgenError(f"--count is {count}, but one clip is to train on and one for testing.")
+            raise VidgenError(f"--count is {count}, but one face is to train on and one for testing.")
+        if performances < 1:
+            raise VidgenError(f"--performances is {performances}, but must be at least 1.")
         tests = max(count // TESTS, 1)
-        split = {"train": count - tests, "test": tests}
-        self.drawn = [
-            (AvatarClips(number, size, RATE * length, split=part, identities=name), index)
-            for part, number in split.items()
-            for index in range(number)
-        ]
         path = Path(avatars.__file__)  # what draws them is what they are
+        self.drawn, listed = [], []
+        for split, faces, each in (("train", count - tests, performances), ("test", tests, 1)):
+            clips = AvatarClips(faces * each, size, RATE * length, split=split, identities=name)
+            for motion in range(faces * each):
+                face, take = motion % faces, motion // faces
+                self.drawn.append((clips, face, motion))
+                own = f"{split} {face}"
+                listed.append(Source(path, f"{own} ({take + 1})" if take else own, 0, own))
         self.tests = [f"test {index}" for index in range(tests)]
-        names = [f"train {index}" for index in range(count - tests)] + self.tests
-        super().__init__([Source(path, each, 0, each) for each in names], [], size, length, None)
+        super().__init__(listed, [], size, length, None)
 
     def read(self, index: int) -> tuple[np.ndarray, float]:
         """Draw one clip: uint8 [t, h, w, c], and its frames per second."""
-        clips, number = self.drawn[index]
-        times = np.arange(0, clips.length, RATE)
-        return clips.frames(np.full(len(times), number), times), clips.fps / RATE
+        clips, face, motion = self.drawn[index]
+        return clips.performed(face, motion, np.arange(0, clips.length, RATE)), clips.fps / RATE
 
 
 def head_swaps(
