@@ -171,10 +171,52 @@ def test_energy_is_compared_between_frames_as_far_apart(source: ShapeSource) -> 
     torch.testing.assert_close(
         real[:, 1:, 0, 0, 0] - real[:, :1, 0, 0, 0], (times[:, 1:] - times[:, :1]) / 10
     )
-    torch.testing.assert_close(losses.energy_loss(2 * real, real), torch.tensor(2.0).log(), atol=0.01, rtol=0)
-    torch.testing.assert_close(losses.energy_loss(real, 2 * real), torch.tensor(2.0).log(), atol=0.01, rtol=0)
-    assert losses.energy_loss(real, real) == 0
+    for drawn, wanted in ((2 * real, real), (real, 2 * real)):
+        loss = losses.energy_loss(drawn, wanted, times)
+        torch.testing.assert_close(loss, torch.tensor(2.0).log(), atol=0.01, rtol=0)
+    assert losses.energy_loss(real, real, times) == 0
     assert math.isfinite(t.step(0)["energy"])
+
+
+def test_energy_is_that_of_neighbours() -> None:
+    steps = torch.tensor([0.0, 0.1, 0.2]).reshape(1, 3, 1, 1, 1).expand(1, 3, 3, 4, 4)
+    faster, later = steps * torch.tensor([0.0, 2.0, 1.0]).reshape(3, 1, 1, 1), steps.clone()
+    later[:, 2] += 0.1
+    times = torch.tensor([[0.0, 1.0, 8.0]])
+    near, far = (losses.energy_loss(drawn, steps, times) for drawn in (faster, later))
+    assert near > 4 * far, "the same change counts more between neighbours than 7 frames apart"
+
+
+def test_looks_are_colours_contrast_and_grain() -> None:
+    video = torch.zeros(1, 2, 3, 8, 8)
+    video[:, :, 1] = 0.5
+    torch.testing.assert_close(losses.looks(video), torch.tensor([[0, 0.5, 0, 0, 0]]))
+    video[:, :, 0, :, ::2] = 1
+    colours = losses.looks(video)[0]
+    torch.testing.assert_close(colours[:3], torch.tensor([0.5, 0.5, 0]))
+    assert colours[3] == pytest.approx(video[0, 0, 0].std().item() / 3)
+    assert colours[4] > 0.1
+
+
+def test_a_content_looks_the_same_under_two_motions() -> None:
+    contents = torch.rand(32, 1, 3, 8, 8, generator=torch.Generator().manual_seed(0)).expand(32, 3, 3, 8, 8)
+    assert losses.consistency_loss(torch.cat([contents, contents])) == 0
+    strangers = losses.consistency_loss(torch.cat([contents, contents.flip(0)]))
+    assert 0.8 < strangers < 1.25, "about 1 where the content says nothing"
+    brighter = contents.clone().requires_grad_()
+    losses.consistency_loss(torch.cat([contents, brighter])).backward()
+    assert brighter.grad is not None and brighter.grad.isfinite().all()
+
+
+def test_pairs_of_clips_share_a_content_where_asked(source: ShapeSource) -> None:
+    t = trainer(source, consistency=1.0, batch=5)
+    found = []
+    t._latents = lambda content, *rest: found.append(content) or type(t)._latents(t, content, *rest)
+    assert math.isfinite(t.step(0)["consistency"])
+    assert torch.equal(found[0][:2], found[0][3:]) and not torch.equal(found[0][0], found[0][2])
+    assert "consistency" not in trainer(source).step(0)
+    with pytest.raises(VidgenError, match="consistency compares clips: choose parts of 4 clips"):
+        trainer(source, consistency=1.0).step(0)
 
 
 def test_references_may_be_the_clips_own_frames(source: ShapeSource, monkeypatch: pytest.MonkeyPatch) -> None:

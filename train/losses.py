@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange, reduce
 from torch import Tensor
 
 KINDS = ("bce", "hinge")  # of the adversarial losses: the non-saturating logistic one, and the hinge
@@ -50,12 +51,39 @@ def collapse_loss(drawn: Tensor, real: Tensor) -> Tensor:
     return F.relu((spread(real) + 1e-3).log() - (spread(drawn) + 1e-3).log())
 
 
-def energy_loss(drawn: Tensor, real: Tensor) -> Tensor:
-    """Compare how much clips [n, t, c, h, w] change from frame to frame with real ones, whose frames are as
-    far apart: the size of the log of the ratio of their mean absolute differences, 0 where they are alike.
+def energy_loss(drawn: Tensor, real: Tensor, times: Tensor) -> Tensor:
+    """Compare how fast clips [n, t, c, h, w] of frames at `times` [n, t] change with real ones, whose frames
+    are as far apart: the size of the log of the ratio of their speeds, 0 where they are alike. A speed is the
+    mean absolute difference of neighbours over their distance, so that near ones count most: far apart, a
+    fast clip and a slow one differ as much.
     """
-    moved, wanted = (video.float().diff(dim=1).abs().mean() for video in (drawn, real))
+    apart = times.diff(dim=1)
+    moved, wanted = (
+        (video.float().diff(dim=1).abs().mean((2, 3, 4)) / apart).mean() for video in (drawn, real)
+    )
     return ((moved + 1e-3).log() - (wanted + 1e-3).log()).abs()
+
+
+def looks(video: Tensor) -> Tensor:
+    """Say how clips [n, t, c, h, w] look as wholes, [n, 5] for 3 channels: mean colours, contrast, and how
+    far pixels stand out from those about them.
+    """
+    frames = rearrange(video.float(), "n t c h w -> (n t) c h w")
+    fine = (frames - F.avg_pool2d(frames, 3, 1, 1, count_include_pad=False)).abs().mean((1, 2, 3))
+    contrast = frames.std((2, 3)).mean(1)
+    each = torch.cat([frames.mean((2, 3)), torch.stack([contrast, fine], 1)], 1)
+    return reduce(each, "(n t) d -> n d", "mean", n=len(video))
+
+
+def consistency_loss(video: Tensor) -> Tensor:
+    """Tell how much clips [2 n, t, c, h, w] of one content, i and n + i, differ under two motions, as a share
+    of how much those of two contents do: mean over `looks`, 0 where the motion changes none of them.
+    """
+    one, other = looks(video).chunk(2)
+    apart = (one[:, None] - other).abs()  # n n d
+    same = apart.diagonal().mean(1)
+    others = (apart.sum((0, 1)) - apart.diagonal().sum(1)) / max(len(one) * (len(one) - 1), 1)
+    return (same / (others + 1e-3)).mean()
 
 
 def teacher_loss(drawn: Tensor, taught: Tensor, size: int) -> Tensor:

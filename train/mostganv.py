@@ -190,6 +190,8 @@ class MoStGANVTrainer:
             made["label"] = torch.randint(max(self.g.num_labels, 1), (n,)).to(self.device)
             knots = self.g.motion_length(o.length - 1 + o.reach)
             noise = torch.randn(n, o.content_dim), torch.randn(n, knots, o.motion_dim)
+            if o.consistency:
+                noise[0][n - n // 2 :] = noise[0][: n // 2]
             codes = *(part.to(self.device) for part in noise), made["times"], made["label"]
             points.append(self._latents(*codes))
         if o.redraw:
@@ -217,14 +219,7 @@ class MoStGANVTrainer:
             frames = self.g.image(frames)
         if adversarial:
             made["video"] = rearrange(frames[: n * o.frames], "(n t) c h w -> n t c h w", n=n)
-            if o.spread:
-                if n < 2:
-                    raise VidgenError(
-                        "spread compares clips: choose parts of two clips or more, or --spread 0."
-                    )
-                made["collapse"] = losses.collapse_loss(made["video"][:, 0], batch.video[:, 0])
-            if o.energy:
-                made["energy"] = losses.energy_loss(made["video"], self._as_far_apart(batch, made["times"]))
+            made |= self._compared(batch, made["video"], made["times"])
             if o.teacher:
                 made["teacher"] = losses.teacher_loss(made["video"], self._shown(*codes), o.teacher_size)
         if o.redraw:
@@ -233,6 +228,24 @@ class MoStGANVTrainer:
             more = {"video": made["redrawn"], "times": picks, "label": batch.label}
             made |= {name: torch.cat([made[name], value]) for name, value in more.items()}
         return made
+
+    def _compared(self, batch: Batch, video: Tensor, times: Tensor) -> dict[str, Tensor]:
+        """Compare new clips [n, t, c, h, w] with each other and with real ones, as the recipe asks."""
+        o, n, found = self.o, len(video), {}
+        for name, least in (("spread", 2), ("consistency", 4)):
+            if getattr(o, name) and n < least:
+                raise VidgenError(
+                    f"{name} compares clips: choose parts of {least} clips or more, or --{name} 0."
+                )
+        if o.spread:
+            contents = video[: n - n // 2] if o.consistency else video
+            found["collapse"] = losses.collapse_loss(contents[:, 0], batch.video[:, 0])
+        if o.energy:
+            found["energy"] = losses.energy_loss(video, self._as_far_apart(batch, times), times)
+        if o.consistency:
+            pairs = torch.cat([video[: n // 2], video[n - n // 2 :]])
+            found["consistency"] = losses.consistency_loss(pairs)
+        return found
 
     def _taught(
         self, point: Tensor, seen: Tensor, label: Tensor, share: float, made: dict[str, Any]
@@ -364,6 +377,9 @@ class MoStGANVTrainer:
             loss, log = loss + o.spread * made["collapse"], log | {"collapse": made["collapse"].item()}
         if adversarial and o.energy:
             loss, log = loss + o.energy * made["energy"], log | {"energy": made["energy"].item()}
+        if adversarial and o.consistency:
+            apart = made["consistency"]
+            loss, log = loss + o.consistency * apart, log | {"consistency": apart.item()}
         if adversarial and o.teacher:
             loss, log = loss + o.teacher * made["teacher"], log | {"teacher": made["teacher"].item()}
         if o.diversity:

@@ -68,6 +68,7 @@ class Options:
     diversity: float = 0.0  # weight of the motion diversity loss
     spread: float = 0.0  # weight of differing less than real clips do (losses.collapse_loss)
     energy: float = 0.0  # weight of changing from frame to frame by other than real clips do
+    consistency: float = 0.0  # weight of a content that looks otherwise under another motion
     teacher: float = 0.0  # weight of differing, seen small, from what `start` draws (losses.teacher_loss)
     teacher_size: int = 16  # px
     ema_images: int = 20_000  # clips after which half of the average is new
@@ -120,6 +121,7 @@ class Options:
             "seed",
             "teacher",
             "energy",
+            "consistency",
             "reach",
             "redraw_reach",
             "warm_up",
