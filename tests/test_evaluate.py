@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from train import cards, evaluate, judged, mostganv, probes
+from train import cards, evaluate, judged, mostganv, prepare, probes
 from train.data.avatars import AvatarClips, scaled
 from train.mocogan import PRESETS, parse
 from train.prepare import _parser
@@ -286,6 +286,20 @@ class TestEvaluate:
         stated = [line.split("|")[1].strip() for line in card.splitlines() if line.startswith("| ")]
         assert {"Diversity", "Nearest training clip", "Flicker"} <= set(stated)
         assert not {"MCS", "FVD-c", "FVD-c128", "Swap error of content"} & set(stated)
+
+    def test_recorded_clips_are_compared_as_long_as_they_are(self, tmp_path: Path) -> None:
+        packed, path = tmp_path / "heads.pack", tmp_path / "people.safetensors"
+        prepare.main(["avatars:random", "--out", str(packed), "--min-frames", "34", "--count", "30"])
+        about = {"data": "heads", "licence": "MIT"}
+        save_model(path, MoCoGAN(MoCoGANConfig(base_width=4)).eval(), about)
+        assert evaluate.main(["--model", str(path), "--data", str(packed), "--samples", "4"]) == 0
+        card = path.with_suffix(".md").read_text()
+        rows = {line.split("|")[1].strip(): line for line in card.splitlines() if line.startswith("| ")}
+        assert "the same of clips of 34 frames" in rows["FVD-c34"]
+        assert "FVD-c128" not in rows
+        for figure in ("ACD (content)", "FVD-c", "FVD-c34"):
+            own, real = (float(part.split("±")[0]) for part in rows[figure].split("|")[2:4])
+            assert own >= 0 < real, rows[figure]
 
     def test_the_table_repeats_the_card(self, weights: Path) -> None:
         evaluate.main(["--model", str(weights), "--samples", str(SAMPLES)])

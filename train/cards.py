@@ -18,7 +18,7 @@ from vidgen._clips.files import replacing, reported
 from vidgen.catalogue import TRANSLATORS, ModelInfo, read_header
 from vidgen.errors import VidgenError
 from vidgen.evaluation.readers import Reader
-from vidgen.evaluation.report import MEANINGS, pattern_of, with_spread
+from vidgen.evaluation.report import meanings_of, pattern_of, with_spread
 from vidgen.recipe import Recipe
 from vidgen.session import Session
 from vidgen.video_io import filmstrip
@@ -59,6 +59,7 @@ GAP = 4  # px between filmstrips
 CLIP_FIGURES = {
     "MCS": "MCS",
     "ACD (colour)": "ACD (colour)",
+    "ACD (content)": "ACD (content)",
     "Swap error of content": "swap error: content",
     "Swap error of motion": "swap error: motion",
 }
@@ -260,8 +261,11 @@ def _obtain(card: dict[str, Any]) -> tuple[str, str]:
 
 
 def _figures(path: Path, reader: Reader | None, figures: Figures) -> str:
-    names = [name for name in MEANINGS if name in figures.values]
-    rows = [f"| {n} | {figures.text(n)} | {figures.real_text(n)} | {MEANINGS[n][1]} |" for n in names]
+    names = meanings_of(figures.values)
+    rows = [
+        f"| {name} | {figures.text(name)} | {figures.real_text(name)} | {meaning} |"
+        for name, (_, meaning) in names.items()
+    ]
     table = "\n".join(["| figure | this model | real clips | what it says |", "|---|---|---|---|", *rows])
     read = f" {reader.about}" if reader else ""
     if any(name.startswith("Swap error") for name in names):

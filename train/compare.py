@@ -24,7 +24,7 @@ from vidgen.errors import VidgenError
 from vidgen.evaluation.generators import Request, measure, missing
 from vidgen.evaluation.readers import find_reader
 from vidgen.evaluation.real import open_real
-from vidgen.evaluation.report import MEANINGS, pattern_of, with_spread
+from vidgen.evaluation.report import meanings_of, pattern_of, with_spread
 from vidgen.session import Session
 
 METRICS = ("fvd", "mcs", "swap", "diversity")
@@ -102,7 +102,7 @@ def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
 def table(runs: Sequence[Run]) -> str:
     """Write one Markdown row for each preset: mean ± standard deviation over its runs."""
     found = dict.fromkeys(name for run in runs for name in run.figures)
-    names = [name for name in MEANINGS if name in found]  # without the single factors
+    names = list(meanings_of(found))
     rows = ["| preset | runs | steps | processor minutes |" + "".join(f" {name} |" for name in names)]
     rows.append("|---" * (4 + len(names)) + "|")
     for preset, group in grouped(runs).items():

@@ -63,7 +63,8 @@ class Real:
 
     train, test: choose n clips of a split. content: split -> a hash of what its clips are drawn from.
     swaps: choose the sets of `SWAPS`, where contents and motions can be mixed. labelled: choose test clips
-    with their categories, where no judge has been tested on them.
+    with their categories, where no judge has been tested on them. longest: frames that a clip of either split
+    can have, where they are recorded.
     """
 
     train: Choose
@@ -71,6 +72,7 @@ class Real:
     content: Callable[[str], str]
     swaps: Callable[[np.random.Generator, int], dict[str, Chosen]] | None = None
     labelled: Callable[[np.random.Generator, int], tuple[Chosen, np.ndarray]] | None = None
+    longest: int | None = None
 
     def split(self, name: str) -> Choose:
         """Give the choice from a split by its name."""
@@ -146,7 +148,8 @@ def _pack(data: Path, length: int, stride: int) -> Real:
     def content(split: str) -> str:
         return f"{split} {file_hash(data)} {span} {stride}"
 
-    return Real(choose("train"), choose("test"), content)
+    longest = min(int(pack.lengths.max()) for pack in packs.values())
+    return Real(choose("train"), choose("test"), content, longest=(longest - 1) // stride + 1)
 
 
 def _shapes(length: int, size: int) -> Real:

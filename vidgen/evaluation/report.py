@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,6 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "{:.1f}",
         "Frechet distance to real test clips in the judge's features; comparable with itself only",
     ),
-    "FVD-c128": ("{:.1f}", "the same of clips of 128 frames"),
     "Diversity": ("{:.1f}", "mean distance of clips with other codes, levels of 0-255"),
     "Nearest training clip": (
         "{:.1f}",
@@ -166,9 +166,25 @@ def shown(name: str, figure: Figure, mean: str = "mean", spread: str = "spread")
     return " ± ".join(texts)
 
 
+def meanings_of(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Give format and meaning of those of the figures that a table shows, in its order: without the single
+    factors.
+    """
+    names, found = list(names), dict[str, tuple[str, str]]()
+    for known, (pattern, meaning) in MEANINGS.items():
+        if known in names:
+            found[known] = pattern, meaning
+        if known == "FVD-c":
+            longer = [name for name in names if re.fullmatch(r"FVD-c\d+", name)]
+            found |= {
+                name: (pattern, f"the same of clips of {name.removeprefix(known)} frames") for name in longer
+            }
+    return found
+
+
 def pattern_of(name: str) -> str:
     """Give the format of a figure."""
-    return MEANINGS[name][0] if name in MEANINGS else "{:.3f}"
+    return meanings_of([name]).get(name, ("{:.3f}", ""))[0]
 
 
 def read_report(path: Path) -> dict[str, Any]:
