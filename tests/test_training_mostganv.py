@@ -190,33 +190,60 @@ def test_energy_is_that_of_neighbours() -> None:
 def test_looks_are_colours_contrast_and_grain() -> None:
     video = torch.zeros(1, 2, 3, 8, 8)
     video[:, :, 1] = 0.5
-    torch.testing.assert_close(losses.looks(video), torch.tensor([[0, 0.5, 0, 0, 0]]))
+    torch.testing.assert_close(losses.looks(video), torch.tensor([[0, 0.5, 0, 0, 0]])[..., None])
     video[:, :, 0, :, ::2] = 1
-    colours = losses.looks(video)[0]
+    colours = losses.looks(video)[0, :, 0]
     torch.testing.assert_close(colours[:3], torch.tensor([0.5, 0.5, 0]))
     assert colours[3] == pytest.approx(video[0, 0, 0].std().item() / 3)
     assert colours[4] > 0.1
 
 
-def test_a_content_looks_the_same_under_two_motions() -> None:
-    contents = torch.rand(32, 1, 3, 8, 8, generator=torch.Generator().manual_seed(0)).expand(32, 3, 3, 8, 8)
-    assert losses.consistency_loss(torch.cat([contents, contents])) == 0
-    strangers = losses.consistency_loss(torch.cat([contents, contents.flip(0)]))
-    assert 0.8 < strangers < 1.25, "about 1 where the content says nothing"
-    brighter = contents.clone().requires_grad_()
-    losses.consistency_loss(torch.cat([contents, brighter])).backward()
-    assert brighter.grad is not None and brighter.grad.isfinite().all()
+def test_movement_is_where_it_changes_not_how_much() -> None:
+    video = torch.zeros(2, 3, 3, 32, 32)
+    video[0, 1:, :, :2, :2] = 0.5  # the first place, once
+    video[1, 1:, 0, :2, :2] = 0.1
+    moved = losses.moves(video)
+    assert moved.shape == (2, 1, 2 * 16 * 16)
+    torch.testing.assert_close(moved[0, 0, :2], torch.tensor([1.0, 0]), atol=0.01, rtol=0)
+    torch.testing.assert_close(moved[0], moved[1], atol=0.05, rtol=0)
+    assert moved[:, 0, 256:].abs().max() == 0
 
 
-def test_pairs_of_clips_share_a_content_where_asked(source: ShapeSource) -> None:
-    t = trainer(source, consistency=1.0, batch=5)
+def test_clips_that_share_a_code_are_to_be_alike() -> None:
+    one = torch.rand(32, 5, 3, generator=torch.Generator().manual_seed(0))
+    assert losses.consistency_loss(one, one) == 0
+    strangers = losses.consistency_loss(one, one.flip(0))
+    assert 0.8 < strangers < 1.25, "about 1 where the code says nothing"
+    louder = one * torch.tensor([1, 100, 1, 1, 1])[:, None]
+    torch.testing.assert_close(losses.consistency_loss(louder, louder.flip(0)), strangers, atol=0.02, rtol=0)
+    grey = torch.zeros(4, 5, 3, requires_grad=True)
+    losses.consistency_loss(grey, grey.detach()).backward()
+    assert grey.grad is not None and grey.grad.isfinite().all()
+
+
+def test_pairs_of_clips_share_codes_where_asked(source: ShapeSource) -> None:
+    t = trainer(source, consistency=1.0, motion_consistency=1.0, batch=8, warm_up=0)
     found = []
-    t._latents = lambda content, *rest: found.append(content) or type(t)._latents(t, content, *rest)
-    assert math.isfinite(t.step(0)["consistency"])
-    assert torch.equal(found[0][:2], found[0][3:]) and not torch.equal(found[0][0], found[0][2])
-    assert "consistency" not in trainer(source).step(0)
-    with pytest.raises(VidgenError, match="consistency compares clips: choose parts of 4 clips"):
-        trainer(source, consistency=1.0).step(0)
+    t._latents = lambda *codes: found.append(codes) or type(t)._latents(t, *codes)
+    logged = t.step(0)
+    assert all(math.isfinite(logged[name]) for name in ("consistency", "motion_consistency"))
+    content, motion, times, label = found[0]
+    assert torch.equal(content[:4], content[4:]) and not torch.equal(content[0], content[1])
+    for part in (motion, times, label):
+        assert torch.equal(part[:4].roll(1, 0), part[4:])
+    assert not torch.equal(motion[0], motion[1])
+    assert not {"consistency", "motion_consistency"} & set(trainer(source).step(0))
+    for name in ("consistency", "motion_consistency"):
+        with pytest.raises(VidgenError, match=f"{name} compares clips: choose parts of 4 clips"):
+            trainer(source, **{name: 1.0}).step(0)
+
+
+def test_what_a_motion_moves_is_compared_with_its_own_pair(source: ShapeSource) -> None:
+    t = trainer(source, motion_consistency=1.0, batch=8, reach=0)
+    batch = t._batch(np.random.default_rng(0), 8)
+    video = torch.rand(8, 3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    video[4:] = video[:4].roll(1, 0)  # as `generate` pairs motions
+    assert t._compared(batch, video, torch.arange(3.0).expand(8, 3))["motion_consistency"] == 0
 
 
 def test_references_may_be_the_clips_own_frames(source: ShapeSource, monkeypatch: pytest.MonkeyPatch) -> None:

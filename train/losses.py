@@ -65,25 +65,34 @@ def energy_loss(drawn: Tensor, real: Tensor, times: Tensor) -> Tensor:
 
 
 def looks(video: Tensor) -> Tensor:
-    """Say how clips [n, t, c, h, w] look as wholes, [n, 5] for 3 channels: mean colours, contrast, and how
+    """Say how clips [n, t, c, h, w] look as wholes, [n, 5, 1] for 3 channels: mean colours, contrast, and how
     far pixels stand out from those about them.
     """
     frames = rearrange(video.float(), "n t c h w -> (n t) c h w")
     fine = (frames - F.avg_pool2d(frames, 3, 1, 1, count_include_pad=False)).abs().mean((1, 2, 3))
     contrast = frames.std((2, 3)).mean(1)
     each = torch.cat([frames.mean((2, 3)), torch.stack([contrast, fine], 1)], 1)
-    return reduce(each, "(n t) d -> n d", "mean", n=len(video))
+    return reduce(each, "(n t) k -> n k 1", "mean", n=len(video))
 
 
-def consistency_loss(video: Tensor) -> Tensor:
-    """Tell how much clips [2 n, t, c, h, w] of one content, i and n + i, differ under two motions, as a share
-    of how much those of two contents do: mean over `looks`, 0 where the motion changes none of them.
+def moves(video: Tensor, size: int = 16) -> Tensor:
+    """Say where clips [n, t, c, h, w] change, [n, 1, (t - 1) size size]: between neighbours, how much each
+    place of a grid of `size` by `size` does, as its share of all that changes.
     """
-    one, other = looks(video).chunk(2)
-    apart = (one[:, None] - other).abs()  # n n d
+    changed = video.float().diff(dim=1).abs().mean(2)  # n t h w
+    small = F.adaptive_avg_pool2d(changed, min(size, video.shape[-1])).flatten(2)
+    return (small / (small.sum(-1, keepdim=True) + 1e-3)).flatten(1)[:, None]
+
+
+def consistency_loss(one: Tensor, other: Tensor) -> Tensor:
+    """Tell how much what is seen in clips that share a code differs, `one` and `other` [n, k, d], row by row,
+    as a share of how much it does in clips that share none: distances over d, mean over the k things seen; 0
+    where the other code changes none of them.
+    """
+    apart = (one[:, None] - other).abs().mean(-1)  # n n k
     same = apart.diagonal().mean(1)
     others = (apart.sum((0, 1)) - apart.diagonal().sum(1)) / max(len(one) * (len(one) - 1), 1)
-    return (same / (others + 1e-3)).mean()
+    return (same / (others + 1e-4)).mean()
 
 
 def teacher_loss(drawn: Tensor, taught: Tensor, size: int) -> Tensor:

@@ -184,14 +184,17 @@ class MoStGANVTrainer:
         o, n, made, points = self.o, len(batch.video), {}, []
         judged = adversarial and o.judge_redrawn
         if adversarial:
-            made["times"] = sample_times(
-                n, o.frames, longest=o.longest, length=o.length + o.reach, fractional=True
-            ).to(self.device)
-            made["label"] = torch.randint(max(self.g.num_labels, 1), (n,)).to(self.device)
+            times = sample_times(n, o.frames, longest=o.longest, length=o.length + o.reach, fractional=True)
+            label = torch.randint(max(self.g.num_labels, 1), (n,))
             knots = self.g.motion_length(o.length - 1 + o.reach)
             noise = torch.randn(n, o.content_dim), torch.randn(n, knots, o.motion_dim)
+            half = n // 2  # each clip of the one half shares a code with one of the other
             if o.consistency:
-                noise[0][n - n // 2 :] = noise[0][: n // 2]
+                noise[0][n - half :] = noise[0][:half]
+            if o.motion_consistency:
+                for part in (noise[1], times, label):
+                    part[n - half :] = part[:half].roll(1, 0)
+            made["times"], made["label"] = times.to(self.device), label.to(self.device)
             codes = *(part.to(self.device) for part in noise), made["times"], made["label"]
             points.append(self._latents(*codes))
         if o.redraw:
@@ -232,19 +235,23 @@ class MoStGANVTrainer:
     def _compared(self, batch: Batch, video: Tensor, times: Tensor) -> dict[str, Tensor]:
         """Compare new clips [n, t, c, h, w] with each other and with real ones, as the recipe asks."""
         o, n, found = self.o, len(video), {}
-        for name, least in (("spread", 2), ("consistency", 4)):
+        for name, least in (("spread", 2), ("consistency", 4), ("motion_consistency", 4)):
             if getattr(o, name) and n < least:
+                option = f"--{name.replace('_', '-')}"
                 raise VidgenError(
-                    f"{name} compares clips: choose parts of {least} clips or more, or --{name} 0."
+                    f"{name} compares clips: choose parts of {least} clips or more, or {option} 0."
                 )
+        first, second = video[: n // 2], video[n - n // 2 :]  # what they share, `generate` says
         if o.spread:
             contents = video[: n - n // 2] if o.consistency else video
             found["collapse"] = losses.collapse_loss(contents[:, 0], batch.video[:, 0])
         if o.energy:
             found["energy"] = losses.energy_loss(video, self._as_far_apart(batch, times), times)
         if o.consistency:
-            pairs = torch.cat([video[: n // 2], video[n - n // 2 :]])
-            found["consistency"] = losses.consistency_loss(pairs)
+            found["consistency"] = losses.consistency_loss(losses.looks(first), losses.looks(second))
+        if o.motion_consistency:
+            moved = losses.moves(first).roll(1, 0), losses.moves(second)
+            found["motion_consistency"] = losses.consistency_loss(*moved)
         return found
 
     def _taught(
@@ -373,15 +380,11 @@ class MoStGANVTrainer:
                 pair = (rearrange(made[key], "n f c h w -> (n f) c h w") for key in ("redrawn", "wanted"))
                 apart = losses.feature_distance(*(self.d.features(frames) for frames in pair))
                 loss, log = loss + o.features * apart, log | {"features": apart.item()}
-        if adversarial and o.spread:
-            loss, log = loss + o.spread * made["collapse"], log | {"collapse": made["collapse"].item()}
-        if adversarial and o.energy:
-            loss, log = loss + o.energy * made["energy"], log | {"energy": made["energy"].item()}
-        if adversarial and o.consistency:
-            apart = made["consistency"]
-            loss, log = loss + o.consistency * apart, log | {"consistency": apart.item()}
-        if adversarial and o.teacher:
-            loss, log = loss + o.teacher * made["teacher"], log | {"teacher": made["teacher"].item()}
+        compared = {"spread": "collapse", "energy": "energy", "teacher": "teacher"}
+        compared |= {name: name for name in ("consistency", "motion_consistency")}
+        for option, name in compared.items():
+            if adversarial and (weight := getattr(o, option)):
+                loss, log = loss + weight * made[name], log | {name: made[name].item()}
         if o.diversity:
             loss, log = loss + o.diversity * made["diversity"], log | {"diversity": made["diversity"].item()}
         self.team.clear(self.opt_g)

@@ -69,6 +69,7 @@ class Options:
     spread: float = 0.0  # weight of differing less than real clips do (losses.collapse_loss)
     energy: float = 0.0  # weight of changing from frame to frame by other than real clips do
     consistency: float = 0.0  # weight of a content that looks otherwise under another motion
+    motion_consistency: float = 0.0  # weight of a motion that moves other places of another content
     teacher: float = 0.0  # weight of differing, seen small, from what `start` draws (losses.teacher_loss)
     teacher_size: int = 16  # px
     ema_images: int = 20_000  # clips after which half of the average is new
@@ -122,6 +123,7 @@ class Options:
             "teacher",
             "energy",
             "consistency",
+            "motion_consistency",
             "reach",
             "redraw_reach",
             "warm_up",
