@@ -358,7 +358,7 @@ class Hungry(Calm):
         return super().step(index)
 
 
-@pytest.mark.parametrize(("fits", "remedy"), [(5, "4 do: add --accumulate 3"), (0, "not even one does")])
+@pytest.mark.parametrize(("fits", "remedy"), [(5, "4 do: add --accumulate 3"), (0, "not even 1 would")])
 def test_out_of_memory_is_answered(fits: int, remedy: str) -> None:
     trainer = Hungry(fits)
     error = memory.advice(trainer.step, trainer.team, trainer.batch, 7)

@@ -14,6 +14,7 @@ from train.augment import AdaptiveAugment, mirror
 from train.data.sources import Batch, ShapeSource
 from train.mostganv import PRESETS, MoStGANVTrainer, Options, main
 from train.posterior import KnotPosterior, StandardMoments
+from train.sharing import sharing
 from vidgen.checkpoint import load_model
 from vidgen.errors import VidgenError
 
@@ -157,10 +158,10 @@ def test_redrawn_clips_are_judged(source: ShapeSource) -> None:
 
 
 def test_clips_alike_are_told_apart_where_asked(source: ShapeSource) -> None:
-    assert "collapse" not in trainer(source).step(0)
+    assert "spread" not in trainer(source).step(0)
     t = trainer(source, spread=2.0)
-    assert t.step(0)["collapse"] > 0, "untrained clips are all grey"
-    assert "collapse" not in trainer(source, spread=2.0, warm_up=1).step(0)
+    assert t.step(0)["spread"] > 0, "untrained clips are all grey"
+    assert "spread" not in trainer(source, spread=2.0, warm_up=1).step(0)
 
 
 def test_energy_is_compared_between_frames_as_far_apart(source: ShapeSource) -> None:
@@ -187,63 +188,120 @@ def test_energy_is_that_of_neighbours() -> None:
     assert near > 4 * far, "the same change counts more between neighbours than 7 frames apart"
 
 
-def test_looks_are_colours_contrast_and_grain() -> None:
+def test_appearance_is_colours_contrast_and_sharpness() -> None:
     video = torch.zeros(1, 2, 3, 8, 8)
     video[:, :, 1] = 0.5
-    torch.testing.assert_close(losses.looks(video), torch.tensor([[0, 0.5, 0, 0, 0]])[..., None])
+    torch.testing.assert_close(losses.appearance(video), torch.tensor([[0, 0.5, 0, 0, 0]])[..., None])
     video[:, :, 0, :, ::2] = 1
-    colours = losses.looks(video)[0, :, 0]
-    torch.testing.assert_close(colours[:3], torch.tensor([0.5, 0.5, 0]))
-    assert colours[3] == pytest.approx(video[0, 0, 0].std().item() / 3)
-    assert colours[4] > 0.1
+    seen = losses.appearance(video)[0, :, 0]
+    torch.testing.assert_close(seen[:3], torch.tensor([0.5, 0.5, 0]))
+    assert seen[3] == pytest.approx(video[0, 0, 0].std().item() / 3)
+    assert seen[4] > 0.1
 
 
 def test_movement_is_where_it_changes_not_how_much() -> None:
     video = torch.zeros(2, 3, 3, 32, 32)
     video[0, 1:, :, :2, :2] = 0.5  # the first place, once
     video[1, 1:, 0, :2, :2] = 0.1
-    moved = losses.moves(video)
+    moved = losses.movement(video)
     assert moved.shape == (2, 1, 2 * 16 * 16)
     torch.testing.assert_close(moved[0, 0, :2], torch.tensor([1.0, 0]), atol=0.01, rtol=0)
     torch.testing.assert_close(moved[0], moved[1], atol=0.05, rtol=0)
     assert moved[:, 0, 256:].abs().max() == 0
 
 
-def test_clips_that_share_a_code_are_to_be_alike() -> None:
-    one = torch.rand(32, 5, 3, generator=torch.Generator().manual_seed(0))
-    assert losses.consistency_loss(one, one) == 0
-    strangers = losses.consistency_loss(one, one.flip(0))
-    assert 0.8 < strangers < 1.25, "about 1 where the code says nothing"
-    louder = one * torch.tensor([1, 100, 1, 1, 1])[:, None]
-    torch.testing.assert_close(losses.consistency_loss(louder, louder.flip(0)), strangers, atol=0.02, rtol=0)
-    grey = torch.zeros(4, 5, 3, requires_grad=True)
-    losses.consistency_loss(grey, grey.detach()).backward()
+@pytest.mark.parametrize("n", [4, 5, 8, 9, 32])
+def test_some_clips_share_a_code(n: int) -> None:
+    both, none = sharing(n, True, True), sharing(n, False, False)
+    assert torch.equal(none.content, torch.arange(n)) and torch.equal(none.motion, torch.arange(n))
+    content, motion = both.content.tolist(), both.motion.tolist()
+    for shared in (content, motion):
+        assert len(set(shared)) == n - n // 2, "in pairs"
+        assert [shared[row] for row in shared] == shared, "what is taken is that row's own"
+    assert len(set(zip(content, motion, strict=True))) == n, "no two share both"
+    assert torch.equal(sharing(n, True, False).content, both.content)
+    assert torch.equal(sharing(n, False, True).motion, both.motion)
+    group = next(size for size in (4, 3, 2, 1) if n % size == 0)
+    if n > 4 and n % 4 == 0:
+        for first in range(n // group):  # of vidgen.layers.batch_deviation
+            rows = range(first, n, n // group)
+            assert len({content[row] for row in rows}) == len({motion[row] for row in rows}) == group
+
+
+@pytest.mark.parametrize("n", [4, 8, 9, 32])
+def test_consistency_is_about_1_where_a_code_says_nothing(n: int) -> None:
+    shared, found = sharing(n, True, True), {"own": [], "other": []}
+    draws = torch.Generator().manual_seed(0)
+    for _ in range(200):
+        codes = torch.randn(n, 5, 3, generator=draws) * torch.tensor([1, 100, 1, 1, 0.1])[:, None]
+        for name, part in (("own", shared.content), ("other", shared.motion)):
+            found[name].append(losses.consistency_loss(codes[part], shared.content, shared.motion))
+    assert max(found["own"]) == 0, "what the code decides"
+    assert torch.stack(found["other"]).median() == pytest.approx(1, abs=0.15), "what the other one decides"
+    grey = torch.zeros(n, 5, 3, requires_grad=True)
+    losses.consistency_loss(grey, shared.content, shared.motion).backward()
     assert grey.grad is not None and grey.grad.isfinite().all()
 
 
 def test_pairs_of_clips_share_codes_where_asked(source: ShapeSource) -> None:
-    t = trainer(source, consistency=1.0, motion_consistency=1.0, batch=8, warm_up=0)
-    found = []
-    t._latents = lambda *codes: found.append(codes) or type(t)._latents(t, *codes)
-    logged = t.step(0)
-    assert all(math.isfinite(logged[name]) for name in ("consistency", "motion_consistency"))
-    content, motion, times, label = found[0]
-    assert torch.equal(content[:4], content[4:]) and not torch.equal(content[0], content[1])
-    for part in (motion, times, label):
-        assert torch.equal(part[:4].roll(1, 0), part[4:])
-    assert not torch.equal(motion[0], motion[1])
-    assert not {"consistency", "motion_consistency"} & set(trainer(source).step(0))
-    for name in ("consistency", "motion_consistency"):
-        with pytest.raises(VidgenError, match=f"{name} compares clips: choose parts of 4 clips"):
-            trainer(source, **{name: 1.0}).step(0)
+    for options in ({"consistency": 1.0}, {"motion_consistency": 1.0}):
+        t, found = trainer(source, batch=9, **options), []
+        t._latents = lambda *codes: found.append(codes) or type(t)._latents(t, *codes)  # noqa: B023
+        (name,) = options
+        assert math.isfinite(t.step(0)[name])
+        content, motion, times, label = found[0]
+        alike = torch.equal(content[:8:2], content[1:8:2])
+        moving = [torch.equal(part[:8:2].roll(1, 0), part[1:8:2]) for part in (motion, times, label)]
+        assert alike == ("consistency" in options), options
+        assert (all(moving[:2]), all(moving)) == ("motion_consistency" in options,) * 2, options
+        assert len(content.unique(dim=0)) == (5 if alike else 9)
+    assert not {"consistency", "motion_consistency"} & set(trainer(source, batch=4).step(0))
 
 
-def test_what_a_motion_moves_is_compared_with_its_own_pair(source: ShapeSource) -> None:
-    t = trainer(source, motion_consistency=1.0, batch=8, reach=0)
-    batch = t._batch(np.random.default_rng(0), 8)
-    video = torch.rand(8, 3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    video[4:] = video[:4].roll(1, 0)  # as `generate` pairs motions
-    assert t._compared(batch, video, torch.arange(3.0).expand(8, 3))["motion_consistency"] == 0
+def test_clips_are_compared_by_the_codes_that_they_share(source: ShapeSource) -> None:
+    t = trainer(source, consistency=1.0, motion_consistency=1.0, spread=1.0, batch=8, reach=0)
+    batch, times = t._batch(np.random.default_rng(0), 8), torch.arange(3.0).expand(8, 3)
+    shared = sharing(8, True, True)
+    colours = torch.rand(8, 1, 3, 1, 1, generator=torch.Generator().manual_seed(0))[shared.content]
+    places = torch.zeros(8, 3, 1, 16, 16)
+    for row, motion in enumerate(shared.motion):
+        for time in range(3):
+            places[row, time, 0, 2 * time, 2 * motion : 2 * motion + 2] = 1
+    video = colours * (1 - places) + 0.1 * places
+    found = t._compared(batch, video, times)
+    assert found["consistency"] < 0.25 and found["motion_consistency"] < 0.05
+    swapped = t._compared(batch, video[torch.tensor([0, 3, 2, 5, 4, 7, 6, 1])], times)
+    assert swapped["consistency"] > 0.5 and swapped["motion_consistency"] > 0.5
+    alone = losses.collapse_loss(video[::2, 0], batch.video[:, 0])
+    torch.testing.assert_close(found["spread"], alone)
+
+
+@pytest.mark.parametrize("name", ["spread", "energy", "consistency", "motion_consistency"])
+def test_a_weight_has_an_effect(source: ShapeSource, name: str) -> None:
+    slopes = {}
+    for weight in (1.0, 2.0, 3.0):
+        t = trainer(source, batch=4, redraw=0.0, poses=0, warm_up=0, **{name: weight})
+        with torch.no_grad():  # other than grey
+            for layer in t.g.image.colours:
+                layer.weight.normal_(generator=torch.Generator().manual_seed(1))
+        t.step(0)
+        slopes[weight] = torch.cat([w.grad.flatten() for w in t.g.parameters() if w.grad is not None])
+    more, again = slopes[2.0] - slopes[1.0], slopes[3.0] - slopes[2.0]
+    assert more.abs().max() > 1e-3
+    torch.testing.assert_close(more, again, atol=1e-4, rtol=1e-2)
+
+
+def test_what_needs_several_clips_or_frames_says_so(source: ShapeSource) -> None:
+    for name, least in (("spread", 2), ("consistency", 4), ("motion_consistency", 4)):
+        t = trainer(source, batch=least - 1, redraw=0.0, poses=0, warm_up=0, **{name: 1.0})
+        with pytest.raises(VidgenError, match=f"{name}: .* choose parts of {least} clips or more"):
+            t.step(0)
+        assert t.fewest == least
+    with pytest.raises(VidgenError, match="redraw, consistency: a part of 1"):
+        trainer(source, batch=1, consistency=1.0, warm_up=9).step(0)
+    for name in ("energy", "motion_consistency"):
+        with pytest.raises(VidgenError, match=f"{name} compares neighbouring frames"):
+            trainer(source, frames=1, redraw=0.0, poses=0, **{name: 1.0})
 
 
 def test_references_may_be_the_clips_own_frames(source: ShapeSource, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -470,7 +528,7 @@ def test_a_sheet_leaves_the_training_as_it_was(source: ShapeSource, tmp_path: Pa
 
 
 def test_parts_of_one_clip_are_refused(source: ShapeSource) -> None:
-    with pytest.raises(VidgenError, match="A part of one clip"):
+    with pytest.raises(VidgenError, match="redraw: a part of 1 clip"):
         trainer(source, batch=1).step(0)
 
 

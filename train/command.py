@@ -74,7 +74,8 @@ class Scheduled:
         except (RuntimeError, MemoryError) as error:
             if not memory.is_full(error):
                 raise
-        raise memory.advice(self._step, self.trainer.team, self.trainer.o.batch, index)
+        fewest = memory.fewest_clips(self.trainer)
+        raise memory.advice(self._step, self.trainer.team, self.trainer.o.batch, index, fewest)
 
     def _step(self, index: int) -> dict[str, float]:
         self.trainer.set_rates(index, self.steps)

@@ -52,10 +52,10 @@ def collapse_loss(drawn: Tensor, real: Tensor) -> Tensor:
 
 
 def energy_loss(drawn: Tensor, real: Tensor, times: Tensor) -> Tensor:
-    """Compare how fast clips [n, t, c, h, w] of frames at `times` [n, t] change with real ones, whose frames
-    are as far apart: the size of the log of the ratio of their speeds, 0 where they are alike. A speed is the
-    mean absolute difference of neighbours over their distance, so that near ones count most: far apart, a
-    fast clip and a slow one differ as much.
+    """Compare how fast clips [n, t, c, h, w] of frames at `times` [n, t], in frames, change with real ones,
+    whose frames are as far apart: the size of the log of the ratio of their speeds, 0 where they are alike. A
+    speed is the mean absolute difference of neighbouring frames, divided by their distance in time, so that
+    close ones weigh most: over a long gap, fast and slow clips differ about as much.
     """
     apart = times.diff(dim=1)
     moved, wanted = (
@@ -64,35 +64,37 @@ def energy_loss(drawn: Tensor, real: Tensor, times: Tensor) -> Tensor:
     return ((moved + 1e-3).log() - (wanted + 1e-3).log()).abs()
 
 
-def looks(video: Tensor) -> Tensor:
-    """Say how clips [n, t, c, h, w] look as wholes, [n, 5, 1] for 3 channels: mean colours, contrast, and how
-    far pixels stand out from those about them.
+def appearance(video: Tensor) -> Tensor:
+    """Summarise what clips [n, t, c, h, w] look like as wholes, [n, c + 2, 1]: mean colours, contrast, and
+    sharpness, the mean absolute difference from the mean of the 3 x 3 pixels about each.
     """
     frames = rearrange(video.float(), "n t c h w -> (n t) c h w")
-    fine = (frames - F.avg_pool2d(frames, 3, 1, 1, count_include_pad=False)).abs().mean((1, 2, 3))
+    sharpness = (frames - F.avg_pool2d(frames, 3, 1, 1, count_include_pad=False)).abs().mean((1, 2, 3))
     contrast = frames.std((2, 3)).mean(1)
-    each = torch.cat([frames.mean((2, 3)), torch.stack([contrast, fine], 1)], 1)
+    each = torch.cat([frames.mean((2, 3)), torch.stack([contrast, sharpness], 1)], 1)
     return reduce(each, "(n t) k -> n k 1", "mean", n=len(video))
 
 
-def moves(video: Tensor, size: int = 16) -> Tensor:
-    """Say where clips [n, t, c, h, w] change, [n, 1, (t - 1) size size]: between neighbours, how much each
-    place of a grid of `size` by `size` does, as its share of all that changes.
+def movement(video: Tensor, size: int = 16) -> Tensor:
+    """Map where clips [n, t, c, h, w] move, [n, 1, (t - 1) size size]: between neighbouring frames, the mean
+    absolute difference in each place of a grid of `size` by `size`, as a share of the whole frame's.
     """
     changed = video.float().diff(dim=1).abs().mean(2)  # n t h w
     small = F.adaptive_avg_pool2d(changed, min(size, video.shape[-1])).flatten(2)
     return (small / (small.sum(-1, keepdim=True) + 1e-3)).flatten(1)[:, None]
 
 
-def consistency_loss(one: Tensor, other: Tensor) -> Tensor:
-    """Tell how much what is seen in clips that share a code differs, `one` and `other` [n, k, d], row by row,
-    as a share of how much it does in clips that share none: distances over d, mean over the k things seen; 0
-    where the other code changes none of them.
+def consistency_loss(seen: Tensor, own: Tensor, other: Tensor) -> Tensor:
+    """Tell how far a code alone decides what is seen in clips, [n, k, d] of k kinds: the distance of clips
+    that share it, as a share of the distance of those that share no code, mean over kinds; 0 where it decides
+    all, about 1 where it decides nothing. own, other: where each clip's code, and its other code, come from,
+    [n].
     """
-    apart = (one[:, None] - other).abs().mean(-1)  # n n k
-    same = apart.diagonal().mean(1)
-    others = (apart.sum((0, 1)) - apart.diagonal().sum(1)) / max(len(one) * (len(one) - 1), 1)
-    return (same / (others + 1e-4)).mean()
+    apart = (seen[:, None] - seen).abs().mean(-1)  # n n k
+    alike = own[:, None] == own
+    strangers = ~alike & (other[:, None] != other)
+    alike = alike & ~torch.eye(len(own), dtype=torch.bool, device=own.device)
+    return (apart[alike].mean(0) / (apart[strangers].mean(0) + 1e-4)).mean()
 
 
 def teacher_loss(drawn: Tensor, taught: Tensor, size: int) -> Tensor:

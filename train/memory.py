@@ -20,12 +20,15 @@ def is_full(error: BaseException) -> bool:
     return full or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
 
 
-def fitting(step: Step, team: Team, batch: int, indices: list[int], first: int = 1) -> int | None:
+def fitting(
+    step: Step, team: Team, batch: int, indices: list[int], first: int = 1, fewest: int = 1
+) -> int | None:
     """Find the least `accumulate`, from `first` on, with which steps fit in memory; None where none does.
 
-    The steps are taken for real, by this process alone: the trainer's state is spoilt.
+    The steps are taken for real, by this process alone: the trainer's state is spoilt. fewest: clips that a
+    part must have.
     """
-    for accumulate in _choices(batch // team.size, first):
+    for accumulate in _choices(batch // team.size, first, fewest):
         gc.collect()
         torch.cuda.empty_cache()
         if _fits(step, team, accumulate, indices):
@@ -33,12 +36,12 @@ def fitting(step: Step, team: Team, batch: int, indices: list[int], first: int =
     return None
 
 
-def advice(step: Step, team: Team, batch: int, index: int) -> VidgenError:
+def advice(step: Step, team: Team, batch: int, index: int, fewest: int = 1) -> VidgenError:
     """Word what to do after step `index` did not fit in memory."""
     clips = team.share(batch)
-    found = fitting(step, team, batch, [index], team.accumulate + 1)
+    found = fitting(step, team, batch, [index], team.accumulate + 1, fewest)
     remedy = (
-        "not even one does: take narrower networks, smaller frames or shorter clips."
+        f"not even {fewest} would: take narrower networks, smaller frames or shorter clips."
         if found is None
         else f"{batch // team.size // found} do: add --accumulate {found}, or --batch auto, and --revise."
     )
@@ -47,21 +50,28 @@ def advice(step: Step, team: Team, batch: int, index: int) -> VidgenError:
 
 def choose(trainer: object, team: Team, batch: int, steps: int) -> None:
     """Set the team to as few parts as fit in memory, and leave the trainer as it was."""
-    state = _copied(trainer.state())
+    state, fewest = _copied(trainer.state()), fewest_clips(trainer)
     # The first step, and a late one that has all losses, also those of every sixteenth step.
-    found = fitting(trainer.step, team, batch, sorted({0, (steps - 1) // 16 * 16}), team.accumulate)
+    found = fitting(trainer.step, team, batch, sorted({0, (steps - 1) // 16 * 16}), team.accumulate, fewest)
     trainer.load(state)
     if found is None:
-        raise VidgenError("Out of memory with one clip at a time: take narrower networks or smaller frames.")
+        raise VidgenError(
+            f"Out of memory with {fewest} clip(s) at a time: take narrower networks or smaller frames."
+        )
     team.accumulate = team.largest(found)
     if team.leads:
         parts = f"{team.share(batch)} at a time (--accumulate {team.accumulate})"
         tell(f"--batch auto: {batch} clips a step, {parts}.")
 
 
-def _choices(clips: int, first: int) -> Iterator[int]:
-    """List the numbers of parts that divide a process's clips."""
-    return (number for number in range(first, clips + 1) if clips % number == 0)
+def fewest_clips(trainer: object) -> int:
+    """Say how many clips a part of the batch must have, where the trainer compares them with each other."""
+    return getattr(trainer, "fewest", 1)
+
+
+def _choices(clips: int, first: int, fewest: int) -> Iterator[int]:
+    """List the numbers of parts that divide a process's clips, into parts of no fewer than `fewest`."""
+    return (number for number in range(first, clips // fewest + 1) if clips % number == 0)
 
 
 def _fits(step: Step, team: Team, accumulate: int, indices: list[int]) -> bool:

@@ -38,6 +38,7 @@ from train.posterior import (
 )
 from train.pretrained import perceptual_distance, pretrained
 from train.projected import ProjectedDiscriminator
+from train.sharing import LEAST, sharing
 from train.sheets import write_sheet
 from train.starting import begin_with, inherited
 from vidgen.checkpoint import save_model
@@ -47,6 +48,8 @@ from vidgen.models.mostganv import MoStGANV, MoStGANVConfig
 from vidgen.timecodes import sample_times
 
 ROWS = 10  # of generated clips on a sheet
+# Losses that compare clips: how many they need.
+COMPARING = {"redraw": 2, "spread": 2, "consistency": LEAST, "motion_consistency": LEAST}
 
 
 class MoStGANVTrainer:
@@ -132,11 +135,25 @@ class MoStGANVTrainer:
         for group in self.opt_d.param_groups:
             group["lr"] = self.lr_d * fall
 
+    @property
+    def fewest(self) -> int:
+        """Count the clips that a part of the batch must have, as some losses compare clips."""
+        return max((least for name, least in COMPARING.items() if getattr(self.o, name)), default=1)
+
+    def _check_part(self) -> None:
+        if (clips := self.team.share(self.o.batch)) < self.fewest:
+            names = [name for name, least in COMPARING.items() if getattr(self.o, name) and clips < least]
+            raise VidgenError(
+                f"{', '.join(names)}: a part of {clips} clip(s) has too few to compare; choose parts of "
+                f"{self.fewest} clips or more (--batch, --accumulate, processes), or set it to 0."
+            )
+
     def _warming(self, index: int) -> bool:
         return bool(self.o.redraw) and index < self.o.warm_up
 
     def step(self, index: int) -> dict[str, float]:
         """Train one step; returns the losses."""
+        self._check_part()
         o, adversarial = self.o, not self._warming(index)
         prices = self.prices(index)
         taught = 1 - common.rise(index, o.poses_start, o.poses_end) if o.poses else 0.0
@@ -188,21 +205,13 @@ class MoStGANVTrainer:
             label = torch.randint(max(self.g.num_labels, 1), (n,))
             knots = self.g.motion_length(o.length - 1 + o.reach)
             noise = torch.randn(n, o.content_dim), torch.randn(n, knots, o.motion_dim)
-            half = n // 2  # each clip of the one half shares a code with one of the other
-            if o.consistency:
-                noise[0][n - half :] = noise[0][:half]
-            if o.motion_consistency:
-                for part in (noise[1], times, label):
-                    part[n - half :] = part[:half].roll(1, 0)
+            shared = sharing(n, o.consistency > 0, o.motion_consistency > 0)
+            noise = noise[0][shared.content], noise[1][shared.motion]
+            times, label = times[shared.motion], label[shared.motion]
             made["times"], made["label"] = times.to(self.device), label.to(self.device)
             codes = *(part.to(self.device) for part in noise), made["times"], made["label"]
             points.append(self._latents(*codes))
         if o.redraw:
-            if n < 2:
-                raise VidgenError(
-                    "A part of one clip teaches nothing about content: choose parts of two clips or more "
-                    "(--batch, --accumulate, processes), or --redraw 0."
-                )
             content, motion, first, seen = self._inferred(batch)
             picks = self._picks(n, judged).to(self.device)
             which = torch.arange(n, device=self.device)[:, None], picks
@@ -234,24 +243,17 @@ class MoStGANVTrainer:
 
     def _compared(self, batch: Batch, video: Tensor, times: Tensor) -> dict[str, Tensor]:
         """Compare new clips [n, t, c, h, w] with each other and with real ones, as the recipe asks."""
-        o, n, found = self.o, len(video), {}
-        for name, least in (("spread", 2), ("consistency", 4), ("motion_consistency", 4)):
-            if getattr(o, name) and n < least:
-                option = f"--{name.replace('_', '-')}"
-                raise VidgenError(
-                    f"{name} compares clips: choose parts of {least} clips or more, or {option} 0."
-                )
-        first, second = video[: n // 2], video[n - n // 2 :]  # what they share, `generate` says
+        o, found = self.o, {}
+        shared = sharing(len(video), o.consistency > 0, o.motion_consistency > 0)
+        content, motion = shared.content.to(self.device), shared.motion.to(self.device)
         if o.spread:
-            contents = video[: n - n // 2] if o.consistency else video
-            found["collapse"] = losses.collapse_loss(contents[:, 0], batch.video[:, 0])
+            found["spread"] = losses.collapse_loss(video[content.unique(), 0], batch.video[:, 0])
         if o.energy:
             found["energy"] = losses.energy_loss(video, self._as_far_apart(batch, times), times)
         if o.consistency:
-            found["consistency"] = losses.consistency_loss(losses.looks(first), losses.looks(second))
+            found["consistency"] = losses.consistency_loss(losses.appearance(video), content, motion)
         if o.motion_consistency:
-            moved = losses.moves(first).roll(1, 0), losses.moves(second)
-            found["motion_consistency"] = losses.consistency_loss(*moved)
+            found["motion_consistency"] = losses.consistency_loss(losses.movement(video), motion, content)
         return found
 
     def _taught(
@@ -380,10 +382,8 @@ class MoStGANVTrainer:
                 pair = (rearrange(made[key], "n f c h w -> (n f) c h w") for key in ("redrawn", "wanted"))
                 apart = losses.feature_distance(*(self.d.features(frames) for frames in pair))
                 loss, log = loss + o.features * apart, log | {"features": apart.item()}
-        compared = {"spread": "collapse", "energy": "energy", "teacher": "teacher"}
-        compared |= {name: name for name in ("consistency", "motion_consistency")}
-        for option, name in compared.items():
-            if adversarial and (weight := getattr(o, option)):
+        for name in ("spread", "energy", "consistency", "motion_consistency", "teacher"):
+            if adversarial and (weight := getattr(o, name)):
                 loss, log = loss + weight * made[name], log | {name: made[name].item()}
         if o.diversity:
             loss, log = loss + o.diversity * made["diversity"], log | {"diversity": made["diversity"].item()}

@@ -67,9 +67,9 @@ class Options:
     flips: bool = True  # mirror half of the real clips
     diversity: float = 0.0  # weight of the motion diversity loss
     spread: float = 0.0  # weight of differing less than real clips do (losses.collapse_loss)
-    energy: float = 0.0  # weight of changing from frame to frame by other than real clips do
-    consistency: float = 0.0  # weight of a content that looks otherwise under another motion
-    motion_consistency: float = 0.0  # weight of a motion that moves other places of another content
+    energy: float = 0.0  # weight of changing faster or slower than real clips do (losses.energy_loss)
+    consistency: float = 0.0  # weight of how far the motion changes a content's looks (train/sharing.py)
+    motion_consistency: float = 0.0  # weight of how far the content changes where a motion moves a picture
     teacher: float = 0.0  # weight of differing, seen small, from what `start` draws (losses.teacher_loss)
     teacher_size: int = 16  # px
     ema_images: int = 20_000  # clips after which half of the average is new
@@ -151,6 +151,9 @@ class Options:
         for name in ("frames", "redraw_frames"):
             if getattr(self, name) > self.length:
                 raise VidgenError(f"{name} is {getattr(self, name)}; a clip has {self.length} frames.")
+        for name in ("energy", "motion_consistency"):
+            if getattr(self, name) and self.frames < 2:
+                raise VidgenError(f"{name} compares neighbouring frames: add --frames 2, or set it to 0.")
         if self.longest >= self.length:
             raise VidgenError(
                 f"longest is {self.longest}; the frames of a clip of {self.length} are {self.length - 1} "
