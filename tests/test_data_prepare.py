@@ -283,6 +283,9 @@ def test_heads_perform_more_than_once(tmp_path: Path) -> None:
     assert (train.clip(4) == drawn.performed(1, 4, times)).all()
     assert (train.clip(4) != drawn.performed(1, 1, times)).any()
     assert (test.clip(0) == AvatarClips(1, 16, 6, split="test").clip(0)[::2]).all()
+    before = train.clip(0)
+    assert prepare.main(["avatars:mia", *arguments, "--performances", "2"]) == 0
+    assert (Pack(tmp_path / "a.pack", "train").clip(0) != before).any(), "another face, another pack"
 
 
 def test_heads_are_drawn_each_with_its_own_face(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -298,6 +301,8 @@ def test_heads_are_drawn_each_with_its_own_face(tmp_path: Path, capsys: pytest.C
         (["avatars:nobody", *arguments], "nobody"),
         (["avatars:random", *arguments[:-1], "1"], "--count is 1"),
         (["avatars:random", *arguments, "--performances", "0"], "--performances is 0"),
+        (["avatars:random", *arguments, "--tests", "train 0"], "drop --windows"),
+        ([str(tmp_path), *arguments, "--performances", "2"], "--performances is about drawn heads"),
     ):
         assert prepare.main(wrong) == 2
         assert told in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -287,19 +288,36 @@ class TestEvaluate:
         assert {"Diversity", "Nearest training clip", "Flicker"} <= set(stated)
         assert not {"MCS", "FVD-c", "FVD-c128", "Swap error of content"} & set(stated)
 
-    def test_recorded_clips_are_compared_as_long_as_they_are(self, tmp_path: Path) -> None:
+    def test_recorded_clips_are_compared_as_long_as_they_are(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         packed, path = tmp_path / "heads.pack", tmp_path / "people.safetensors"
         prepare.main(["avatars:random", "--out", str(packed), "--min-frames", "34", "--count", "30"])
+        monkeypatch.setattr(real, "WINDOWS", 9)
         about = {"data": "heads", "licence": "MIT"}
         save_model(path, MoCoGAN(MoCoGANConfig(base_width=4)).eval(), about)
-        assert evaluate.main(["--model", str(path), "--data", str(packed), "--samples", "4"]) == 0
+        assert evaluate.main(["--model", str(path), "--data", str(packed), "--samples", "24"]) == 0
         card = path.with_suffix(".md").read_text()
         rows = {line.split("|")[1].strip(): line for line in card.splitlines() if line.startswith("| ")}
-        assert "the same of clips of 34 frames" in rows["FVD-c34"]
-        assert "FVD-c128" not in rows
-        for figure in ("ACD (content)", "FVD-c", "FVD-c34"):
-            own, real = (float(part.split("±")[0]) for part in rows[figure].split("|")[2:4])
-            assert own >= 0 < real, rows[figure]
+        assert "the same of clips of 32 frames" in rows["FVD-c32"], "3 clips, 3 windows of each"
+        for figure in ("FVD-c", "FVD-c32", "ACD (content)"):
+            own, found = (float(part.split("±")[0]) for part in rows[figure].split("|")[2:4])
+            assert own != found
+            assert figure == "ACD (content)" or own > found > 0, rows[figure]
+
+    @pytest.mark.parametrize(
+        ("lengths", "stride", "longest"),
+        [([300], 1, 45), ([40] * 32, 1, 33), ([40] * 32, 2, 17), ([8] * 100 + [90], 1, 7), ([100, 9], 1, 0)],
+    )
+    def test_enough_windows_are_different(self, lengths: list[int], stride: int, longest: int) -> None:
+        assert real._longest(np.array(lengths), stride) == longest
+
+    def test_clips_are_compared_longer_than_they_were_trained(self) -> None:
+        drawn = real.open_real("shapes", None, Path(), 16, 1)
+        assert evaluate.long_length(None, 16) is None
+        assert evaluate.long_length(drawn, 16) == evaluate.LONG
+        for longest, length in ((15, None), (16, None), (17, 17), (500, evaluate.LONG)):
+            assert evaluate.long_length(replace(drawn, longest=longest), 16) == length
 
     def test_the_table_repeats_the_card(self, weights: Path) -> None:
         evaluate.main(["--model", str(weights), "--samples", str(SAMPLES)])

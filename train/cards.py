@@ -47,8 +47,14 @@ OBTAIN = {
     ),
     "heads": (
         "heads.pack",
-        "`heads.pack` is drawn by\n\n```bash\n"
+        "`heads.pack`, 378 clips of 40 frames to train on, each of another face, is drawn by\n\n```bash\n"
         "python -m train.prepare avatars:random --out heads.pack --min-frames 40 --count 420\n```",
+    ),
+    "troupe": (
+        "troupe.pack",
+        "`troupe.pack`, two clips of 40 frames of each of 810 faces to train on, is drawn by\n\n```bash\n"
+        "python -m train.prepare avatars:random --out troupe.pack --min-frames 40 --count 900 "
+        "--performances 2\n```",
     ),
 }
 TRAINERS = {"mocogan": mocogan, "mostganv": mostganv}
@@ -106,8 +112,8 @@ DATA = {
     ),
     "heads": (
         "Talking heads drawn by `train/data/avatars.py`: face shape, skin, hair, eyes, clothes and "
-        "background of each clip at random; they turn, look about, blink, speak and change their "
-        "expression. 378 clips of 40 frames to train on, each another face; 42 other faces are held out.",
+        "background of each face at random; they turn, look about, blink, speak and change their "
+        "expression. One face in ten is held out.",
         "Cartoon heads that our own generator draws, and nobody who lives: it can show no real person. "
         "The motion code turns heads, and changes light and colours a little along with it; mouths and eyes "
         "move by chance more than by it. Dark faces keep few details, and the two eyes of a face may differ.",

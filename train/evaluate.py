@@ -29,23 +29,23 @@ from vidgen.evaluation.generators import (
     measure,
     measure_lengths,
     measure_real,
+    missing,
 )
-from vidgen.evaluation.readers import Reader, find_reader, open_reader
-from vidgen.evaluation.real import chunk, open_real, packed
+from vidgen.evaluation.readers import find_reader, open_reader
+from vidgen.evaluation.real import Real, chunk, open_real, packed
 from vidgen.session import Session
 
 LONG = 128  # frames, or as many as recorded clips have: whether long clips stay as good
 
 
-def metrics_of(reader: Reader | None, categories: bool) -> list[str]:
-    """List what a card states: all that can be measured."""
-    unknown = {
-        "acd": reader is None or reader.look is None,
-        "swap": reader is None or not reader.content,
-        "fvd": reader is None or reader.extractor is None,
-        "mcs": reader is None or not (reader.names_category and categories),
-    }
-    return [name for name in METRICS if not unknown.get(name)]
+def long_length(real: Real | None, clip_length: int) -> int | None:
+    """Say how many frames clips are compared at besides those that they were trained with: `LONG`, or as many
+    as real clips have; None where those have no more.
+    """
+    if real is None:
+        return None
+    length = LONG if real.longest is None else min(LONG, real.longest)
+    return length if length > clip_length else None
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -63,11 +63,14 @@ def evaluate(args: argparse.Namespace) -> None:
     if real and kind == "heads":  # who draws them can mix them
         pack = Pack(packed(args.data, args.cache, info.size), "test")
         real = replace(real, swaps=head_swaps(pack, info.clip_length, stride))
-    metrics = metrics_of(reader, bool(info.categories))
-    request = Request(kind, reader, real, args.samples, args.seed, metrics)
-    long = {}
-    if real and request.extractor and (length := min(LONG, real.longest or LONG)) >= 2 * info.clip_length:
-        long = {length: open_real(kind, args.data, args.cache, length, stride, info.size)}
+    request = Request(kind, reader, real, args.samples, args.seed, list(METRICS))
+    unknown = missing(request, info)
+    request = replace(request, metrics=[name for name in METRICS if name not in unknown])
+    length, long = long_length(real, info.clip_length), dict[int, Real]()
+    if length and request.extractor:
+        far = open_real(kind, args.data, args.cache, length, stride, info.size)
+        assert far is not None
+        long = {length: far}
     with tqdm(total=SEEDS * args.samples * (1 + len(long)) * (2 if real else 1), unit="clip") as bar:
         found = measure(session, info, request, bar.update)
         if long:

@@ -49,11 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def prepare(options: argparse.Namespace) -> None:
     """Find the clips, pack them and say what there is."""
-    if options.windows:
-        prepare_windows(options)
-        return
     if options.input.startswith(WORD):
         prepare_heads(options)
+        return
+    if options.performances != 1:
+        raise VidgenError(f"--performances is about drawn heads: give INPUT as {WORD}random, or drop it.")
+    if options.windows:
+        prepare_windows(options)
         return
     tests = options.tests
     if options.dataset:
@@ -117,6 +119,8 @@ def prepare_windows(options: argparse.Namespace) -> None:
 
 def prepare_heads(options: argparse.Namespace) -> None:
     """Draw heads, pack them and say what there is."""
+    if options.windows or options.dataset or options.faces or options.names or options.tests:
+        raise VidgenError(f"{WORD} draws heads: drop --windows, --dataset, --faces, --names, --tests.")
     name = options.input.removeprefix(WORD)
     clips = Heads(name, options.count, options.size, options.min_frames, options.performances)
     _write(clips, options, clips.tests, "drawing")
@@ -200,7 +204,10 @@ def _parser() -> argparse.ArgumentParser:
         "--count", type=int, default=400, help="faces to draw where INPUT is avatars:random (400)"
     )
     parser.add_argument(
-        "--performances", type=int, default=1, help="clips of each of these faces that is to train on (1)"
+        "--performances",
+        type=int,
+        default=1,
+        help="clips of each training face among these, with different motions (1)",
     )
     parser.add_argument(
         "--windows",

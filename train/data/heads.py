@@ -1,4 +1,4 @@
-"""Drawn talking heads as clips to pack: a new face for each few clips, and a new motion for each clip."""
+"""Drawn talking heads as clips to pack: each face in one clip or several, each clip with its own motion."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from vidgen.evaluation.real import SWAPS, Chosen
 
 WORD = "avatars:"
 RATE = 2  # of the avatars' frames, one is kept: 12.5 a second
-TESTS = 10  # one clip in so many is for testing
+TESTS = 10  # one face in so many is for testing
 
 
 class Heads(ClipFolder):
     """`count` faces in clips of `length` frames at `size` px; name: "random", or a character, always the same
-    face. Each face to train on is in `performances` clips, each with a motion of its own, so that content can
-    be told from motion; one for testing is in one.
+    face. Each training face is in `performances` clips with different motions, so that content can be told
+    from motion; each test face is in one.
 
     Raises VidgenError for an unknown name, or a number out of range.
     """
@@ -41,7 +41,8 @@ class Heads(ClipFolder):
                 face, take = motion % faces, motion // faces
                 self.drawn.append((clips, face, motion))
                 own = f"{split} {face}"
-                listed.append(Source(path, f"{own} ({take + 1})" if take else own, 0, own))
+                whose = "" if name == "random" else f"{name}, "  # a pack of somebody else is another one
+                listed.append(Source(path, f"{whose}{own} ({take + 1})" if take else f"{whose}{own}", 0, own))
         self.tests = [f"test {index}" for index in range(tests)]
         super().__init__(listed, [], size, length, None)
 

@@ -23,6 +23,7 @@ SWAPS = {"base": (0, 0), "motion": (0, 1), "content": (1, 0), "other": (2, 2)}
 CHUNK = 64  # clips in memory together, at most ...
 CHUNK_BYTES = 2**26  # ... and bytes of them
 SHAPES = 4096  # shapes of each split
+WINDOWS = 256  # different clips that tell how clips of a length are
 TRAINED, HELD_OUT = 1500, 150  # characters of each split
 Columns = tuple[np.ndarray, ...]
 
@@ -63,8 +64,8 @@ class Real:
 
     train, test: choose n clips of a split. content: split -> a hash of what its clips are drawn from.
     swaps: choose the sets of `SWAPS`, where contents and motions can be mixed. labelled: choose test clips
-    with their categories, where no judge has been tested on them. longest: frames that a clip of either split
-    can have, where they are recorded.
+    with their categories, where no judge has been tested on them. longest: frames at which the test
+    split still has `WINDOWS` different clips, at most, where clips are recorded; None where they are drawn.
     """
 
     train: Choose
@@ -148,8 +149,17 @@ def _pack(data: Path, length: int, stride: int) -> Real:
     def content(split: str) -> str:
         return f"{split} {file_hash(data)} {span} {stride}"
 
-    longest = min(int(pack.lengths.max()) for pack in packs.values())
-    return Real(choose("train"), choose("test"), content, longest=(longest - 1) // stride + 1)
+    return Real(choose("train"), choose("test"), content, longest=_longest(packs["test"].lengths, stride))
+
+
+def _longest(lengths: np.ndarray, stride: int) -> int:
+    """Find how many frames, `stride` apart, windows of clips of some lengths [n] may have, for `WINDOWS` of
+    them to be different; 0 where there are never so many.
+    """
+    for frames in range((int(lengths.max()) - 1) // stride + 1, 0, -1):
+        if np.maximum(lengths - (frames - 1) * stride, 0).sum() >= WINDOWS:
+            return frames
+    return 0
 
 
 def _shapes(length: int, size: int) -> Real:
