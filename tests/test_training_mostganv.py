@@ -361,6 +361,20 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, monkeypatch: 
     assert whole[1]["card"]["options"]["motion_styles"] == 2
 
 
+def test_a_discriminator_can_be_chosen_until_it_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--steps=2", "--revise", "--d-base-width"]
+    assert run(tmp_path, "--steps=1") == 0
+    assert run(tmp_path, *words, "8") == 0
+    assert load_model(tmp_path / "model.safetensors")[1]["card"]["changes"][0]["options"] == {
+        "steps": [1, 2],
+        "d_base_width": [4, 8],
+    }
+    assert run(tmp_path, "--steps=3", *words[1:], "4") != 0
+    assert "holds another network" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -403,6 +403,9 @@ class MoStGANVTrainer:
             raise VidgenError(
                 "This run began without a teacher: leave --teacher out, or choose another --out."
             )
+        if not state["opt_d"]["state"]:  # it has not trained yet, and --revise may choose another
+            own = common.state_of(self)
+            state = state | {name: own[name] for name in ("d", "opt_d")}
         common.load_into(self, state)
 
     @torch.no_grad()
