@@ -301,9 +301,11 @@ class TestEvaluate:
         rows = {line.split("|")[1].strip(): line for line in card.splitlines() if line.startswith("| ")}
         assert "the same of clips of 32 frames" in rows["FVD-c32"], "3 clips, 3 windows of each"
         for figure in ("FVD-c", "FVD-c32", "ACD (content)"):
-            own, found = (float(part.split("±")[0]) for part in rows[figure].split("|")[2:4])
-            assert own != found
-            assert figure == "ACD (content)" or own > found > 0, rows[figure]
+            own, test, train = (float(part.split("±")[0]) for part in rows[figure].split("|")[2:5])
+            assert own != test != train
+            assert figure == "ACD (content)" or own > train > test > 0, rows[figure]
+        for figure in ("Nearest training clip", "Swap error of content"):
+            assert [bool(part.strip()) for part in rows[figure].split("|")[2:5]] == [True, True, False]
 
     @pytest.mark.parametrize(
         ("lengths", "stride", "longest"),

@@ -123,10 +123,13 @@ DATA = {
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured: one value per repetition, and the same of real clips where there are any."""
+    """What was measured: one value per repetition, and the same of real clips of both splits, where there are
+    any.
+    """
 
     values: dict[str, list[float]]
     real: dict[str, list[float]]
+    train: dict[str, list[float]]
     samples: int
     seed: int
     data: str | None
@@ -137,9 +140,10 @@ class Figures:
             return "none: its clips do not differ"
         return with_spread(pattern_of(name), self.values[name])
 
-    def real_text(self, name: str) -> str:
-        """Format the same of real clips."""
-        return with_spread(pattern_of(name), self.real[name]) if name in self.real else ""
+    def real_text(self, name: str, split: str = "real") -> str:
+        """Format the same of real clips; split: "real", those of the test split, or "train"."""
+        found = getattr(self, split)
+        return with_spread(pattern_of(name), found[name]) if name in found else ""
 
     def command(self, path: Path) -> str:
         """Give the command that measured; of the data only the folder's name."""
@@ -269,10 +273,17 @@ def _obtain(card: dict[str, Any]) -> tuple[str, str]:
 def _figures(path: Path, reader: Reader | None, figures: Figures) -> str:
     names = meanings_of(figures.values)
     rows = [
-        f"| {name} | {figures.text(name)} | {figures.real_text(name)} | {meaning} |"
+        f"| {name} | {figures.text(name)} | {figures.real_text(name)} | {figures.real_text(name, 'train')} | "
+        f"{meaning} |"
         for name, (_, meaning) in names.items()
     ]
-    table = "\n".join(["| figure | this model | real clips | what it says |", "|---|---|---|---|", *rows])
+    table = "\n".join(
+        [
+            "| figure | this model | real clips | training clips | what it says |",
+            "|---|---|---|---|---|",
+            *rows,
+        ]
+    )
     read = f" {reader.about}" if reader else ""
     if any(name.startswith("Swap error") for name in names):
         read += (
@@ -280,7 +291,8 @@ def _figures(path: Path, reader: Reader | None, figures: Figures) -> str:
         )
     note = (
         f"Mean ± standard deviation over 3 repetitions of {figures.samples} clips of each kind with "
-        f"independent codes (seeds {figures.seed} to {figures.seed + 2}); real clips are of the test split."
+        f"independent codes (seeds {figures.seed} to {figures.seed + 2}). Real clips are of the test split. "
+        "Training clips, whose Frechet distance is to those as well, show how far the splits differ."
         f"{read} Measured at revision {common.revision()} by\n\n```bash\n{figures.command(path)}\n```"
     )
     return "\n\n".join(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from train import cards, command
 from train.data.heads import head_swaps
-from vidgen.catalogue import read_header
+from vidgen.catalogue import ModelInfo, read_header
 from vidgen.data.pack import Pack
 from vidgen.errors import VidgenError
 from vidgen.evaluation.generators import (
@@ -71,20 +71,27 @@ def evaluate(args: argparse.Namespace) -> None:
         far = open_real(kind, args.data, args.cache, length, stride, info.size)
         assert far is not None
         long = {length: far}
-    with tqdm(total=SEEDS * args.samples * (1 + len(long)) * (2 if real else 1), unit="clip") as bar:
+    parts = 1 + len(long)
+    with tqdm(total=SEEDS * args.samples * parts * (3 if real else 1), unit="clip") as bar:
         found = measure(session, info, request, bar.update)
         if long:
-            extractor = request.extractor
-            found.join(measure_lengths(session, info, request, extractor, long, bar.update, "FVD-c"))
-        values, marks = found.values, {}
-        if real:
-            marks = measure_real(request, chunk(info.clip_length, info.size), bar.update)
-        for length, far in long.items():
-            alone = replace(request, real=far, metrics=["fvd"])
-            marks[f"FVD-c{length}"] = measure_real(alone, chunk(length, info.size), bar.update)["FVD-c"]
-    cards.write_card(
-        session, args.model, kind, reader, cards.Figures(values, marks, args.samples, args.seed, args.data)
-    )
+            found.join(measure_lengths(session, info, request, request.extractor, long, bar.update, "FVD-c"))
+        marks = {split: real_marks(request, info, long, split, bar.update) for split in ("test", "train")}
+    figures = cards.Figures(found.values, marks["test"], marks["train"], args.samples, args.seed, args.data)
+    cards.write_card(session, args.model, kind, reader, figures)
+
+
+def real_marks(
+    request: Request, info: ModelInfo, long: dict[int, Real], split: str, progress: Callable[[int], object]
+) -> dict[str, list[float]]:
+    """Measure real clips of a split as the model's are; long: length -> real clips."""
+    if request.real is None:
+        return {}
+    marks = measure_real(request, chunk(info.clip_length, info.size), progress, split)
+    for length, far in long.items():
+        alone = replace(request, real=far, metrics=["fvd"])
+        marks[f"FVD-c{length}"] = measure_real(alone, chunk(length, info.size), progress, split)["FVD-c"]
+    return marks
 
 
 def check_kind(kind: str | None, name: str) -> str:
