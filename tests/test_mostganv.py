@@ -471,7 +471,22 @@ def test_truncation_goes_to_the_mean_and_moves_come_after() -> None:
         moved - m.latents(*rest, truncation=0.5)[..., :9], moves[:, None].expand_as(moved)
     )
     assert m.content_weights().shape[0] == moves.shape[1]
+    assert m.content_covariance().shape == (9, 9)
     torch.testing.assert_close(m.style(content), m.style(3 * content))  # z counts by its direction alone
+
+
+def test_directions_are_as_long_as_styles_spread() -> None:
+    torch.manual_seed(0)
+    m = model()
+    with torch.no_grad():
+        m.mapping.layers[-1].weight[2] *= 30
+    label = torch.ones(5000, dtype=torch.long)
+    styles = m.style(torch.randn(5000, m.content_dim), label if m.num_labels else None).detach()
+    spread = m.content_covariance().diagonal().sqrt()
+    torch.testing.assert_close(spread, styles.std(0), rtol=0.15, atol=0.01)
+    first = sampling.factorise(m).detach()[0]
+    assert first.abs().argmax() == 2, "where w varies most, the picture does"
+    assert first.norm() == pytest.approx(spread[2].item(), rel=0.1)
 
 
 def test_bfloat16_stays_near() -> None:

@@ -1,12 +1,13 @@
 """Find and name a model's content directions: `python -m train.directions --model FILE
 [--names=a,b,c,d,e,f]`.
 
-The directions are the eigenvectors of E[J^T J], J the change of the picture with the content: the principal
-components of what content can do, strongest first (six for the sliders, two for the drag pad). They are
-written into the weights file, and a sheet beside the run shows each from -2.5 to 2.5 on three contents, for a
-person to name them by eye. A name may begin with "-" to turn its direction round (`--names=-a,b,...`: with
-"=", or the "-" reads as an option). Names belong to the directions that they were given for: without --names,
-the directions are found anew and old names are dropped.
+The directions are the eigenvectors of E[J^T J], J the change of the picture with the content, in standard
+deviations of the content: the principal components of what content can do, strongest first (six for the
+sliders, two for the drag pad). They are written into the weights file, and a sheet beside the run shows each
+from -2.5 to 2.5 standard deviations on three contents, for a person to name them by eye. A name may begin
+with "-" to turn its direction round (`--names=-a,b,...`: with "=", or the "-" reads as an option). Names
+belong to the directions that they were given for: without --names, the directions are found anew and old
+names are dropped.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ NAMES_HELP = (
 def principal_changes(
     model: torch.nn.Module, contents: int = 48, step: float = 0.5, size: int | None = None
 ) -> Tensor:
-    """Give the `COUNT` directions of content that change the picture most: [COUNT, d], unit length, strongest
-    first; zero where a small content has no more.
+    """Give the `COUNT` directions of content that change the picture most: [COUNT, d], one standard deviation
+    of the content long, strongest first; zero where a small content has no more.
 
     size: px at which pictures are compared, their own without. J by central differences at random contents,
     with random motions and categories.
@@ -64,7 +65,8 @@ def principal_changes(
         plus, minus = pictures.flatten(1).double().split(dim)
         jacobian = (plus - minus) / (2 * step)
         total += jacobian @ jacobian.T
-    vectors = torch.linalg.eigh(total).eigenvectors.flip(1).T[:COUNT]
+    root = sampling.content_root(model)
+    vectors = torch.linalg.eigh(root @ total @ root).eigenvectors.flip(1).T[:COUNT] @ root
     strongest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
     return F.pad((vectors * strongest.sign()).float(), (0, 0, 0, COUNT - len(vectors)))
 

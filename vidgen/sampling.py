@@ -165,13 +165,24 @@ def fast_dtype(device: str) -> torch.dtype:
     return torch.float16 if torch.device(device).type == "cuda" else torch.float32
 
 
+def content_root(model: nn.Module) -> Tensor:
+    """Give the symmetric square root of the content's covariance, [d, d] float64: it makes standard
+    deviations of the content of steps of unit length.
+    """
+    values, axes = torch.linalg.eigh(model.content_covariance().double())
+    return axes * values.clamp(min=0).sqrt() @ axes.T
+
+
 def factorise(model: nn.Module, count: int = 8) -> Tensor:
-    """Give the directions of content that move the picture network most, [count, d], unit length.
+    """Give the directions of content that move the picture network most, [count, d], each a standard
+    deviation of the content long.
 
     Closed-form factorisation (Shen & Zhou, CVPR 2021): the eigenvectors of A^T A, A all its weights on
-    the content.
+    the content, here in its standard deviations.
     """
-    vectors = torch.linalg.svd(model.content_weights().float(), full_matrices=False).U.T[:count]
+    root = content_root(model)
+    weights = root @ model.content_weights().detach().double()
+    vectors = (torch.linalg.svd(weights, full_matrices=False).U.T[:count] @ root).float()
     strongest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
     signed = vectors * strongest.sign()  # a sign that does not depend on the solver
     return F.pad(signed, (0, 0, 0, count - len(signed)))  # a tiny content space has no more directions

@@ -16,10 +16,10 @@ moves=None) -> video`; `latents(same) -> [n, t, d]`, what the picture network dr
 that network ready for rendering; `plain()`, the model in its readable form, to measure by; `path(motion,
 times, label, strength, smoothness)`, for the plot;
 `content_weights() -> [d, outputs]`, those through which the content enters where `moves` [n, d] are added to
-it. Where the picture network follows motion styles, it also has `motion_styles`, their number k, and
-`attention(points [m, d, 1, 1]) -> (heat [m, k, h, w] in [0, 1], cosine [m, k, k])`: where each style acts,
-and how alike they are. Translators: `forward(video) -> video`, `predict(two frames) -> the
-next`, and `back(video)` where they are reversible.
+it, and `content_covariance() -> [d, d]`, how far it spreads there. Where the picture network follows motion
+styles, it also has `motion_styles`, their number k, and `attention(points [m, d, 1, 1]) -> (heat [m, k, h, w]
+in [0, 1], cosine [m, k, k])`: where each style acts, and how alike they are. Translators: `forward(video) ->
+video`, `predict(two frames) -> the next`, and `back(video)` where they are reversible.
 """
 
 from __future__ import annotations

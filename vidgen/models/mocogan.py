@@ -372,6 +372,10 @@ class MoCoGAN(nn.Module):
         jacobian = torch.autograd.functional.jacobian(lambda noise: self.content_flow(noise, None)[0], near)
         return rearrange(jacobian, "z 1 d -> d z") @ self.image.content_weights(self.content_dim)
 
+    def content_covariance(self) -> Tensor:
+        """Give the covariance of the noise that the content is made of: [d_C, d_C]."""
+        return torch.eye(self.content_dim)
+
 
 def knot_labels(times: Tensor, label: Tensor | None, knots: int) -> Tensor | None:
     """Give each knot the category of the first frame later than the knot before it.

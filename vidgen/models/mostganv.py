@@ -502,6 +502,17 @@ class MoStGANV(nn.Module):
         """
         return self.image.style_weights()
 
+    @torch.no_grad()
+    def content_covariance(self, draws: int = 4096) -> Tensor:
+        """Estimate the covariance of w of one category, mean over categories: [style_dim, style_dim]."""
+        generator, found = torch.Generator().manual_seed(0), []
+        device, kinds = self.style_mean.device, max(self.num_labels, 1)
+        for category in range(kinds):
+            noise = torch.randn(max(draws // kinds, 2), self.content_dim, generator=generator).to(device)
+            label = torch.full((len(noise),), category, device=device) if self.num_labels else None
+            found.append(self.style(noise, label).T.cov())
+        return torch.stack(found).mean(0)
+
     def _pairs(self, times: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
         """List the pairs of a clip and a category that occur: the clip of each, [p], its category, [p] or
         None, and the pair of each frame, [n, t].
