@@ -188,26 +188,46 @@ def test_energy_is_that_of_neighbours() -> None:
     assert near > 4 * far, "the same change counts more between neighbours than 7 frames apart"
 
 
-def test_appearance_is_colours_contrast_and_sharpness() -> None:
+def test_appearance_is_colours_contrast_sharpness_and_palette() -> None:
     video = torch.zeros(1, 2, 3, 8, 8)
     video[:, :, 1] = 0.5
-    torch.testing.assert_close(losses.appearance(video), torch.tensor([[0, 0.5, 0, 0, 0]])[..., None])
+    colours, contrast, sharpness, counted = losses.appearance(video)
+    torch.testing.assert_close(colours, torch.tensor([[0, 0.5, 0]]))
+    assert contrast.item() == 0 and sharpness.abs().item() < 1e-6 and counted.shape == (1, 216)
     video[:, :, 0, :, ::2] = 1
-    seen = losses.appearance(video)[0, :, 0]
-    torch.testing.assert_close(seen[:3], torch.tensor([0.5, 0.5, 0]))
-    assert seen[3] == pytest.approx(video[0, 0, 0].std().item() / 3)
-    assert seen[4] > 0.1
+    colours, contrast, sharpness, _ = losses.appearance(video)
+    torch.testing.assert_close(colours, torch.tensor([[0.5, 0.5, 0]]))
+    assert contrast.item() == pytest.approx(video[0, 0, 0].std().item() / 3)
+    assert sharpness.item() > 0.1
+    assert len(losses.appearance(video[:, :, :1])) == 3, "a palette is of colours"
+
+
+def test_a_palette_counts_colours_wherever_they_are() -> None:
+    frames = -torch.ones(2, 3, 4, 4)
+    frames[0, 0, 0, :2] = 1  # two red pixels of 16
+    frames[1, 0, 3, 1:3] = 1
+    counted = losses.palette(frames, bins=3)
+    torch.testing.assert_close(counted[0], counted[1])
+    expected = torch.zeros(3, 3, 3)
+    expected[0, 0, 0], expected[2, 0, 0] = 14 / 16, 2 / 16
+    torch.testing.assert_close(counted[0], expected.flatten())
+    grey = losses.palette(torch.full((1, 3, 4, 4), 0.25), bins=3).reshape(3, 3, 3)
+    assert grey.sum().item() == pytest.approx(1)
+    assert grey[1, 1, 1].item() == pytest.approx(0.75**3) and grey[2, 2, 2].item() == pytest.approx(0.25**3)
+    slope = torch.full((1, 3, 4, 4), 0.9, requires_grad=True)
+    losses.palette(slope)[0, -1].backward()
+    assert (slope.grad > 0).all()
 
 
 def test_movement_is_where_it_changes_not_how_much() -> None:
     video = torch.zeros(2, 3, 3, 32, 32)
     video[0, 1:, :, :2, :2] = 0.5  # the first place, once
     video[1, 1:, 0, :2, :2] = 0.1
-    moved = losses.movement(video)
-    assert moved.shape == (2, 1, 2 * 16 * 16)
-    torch.testing.assert_close(moved[0, 0, :2], torch.tensor([1.0, 0]), atol=0.01, rtol=0)
+    (moved,) = losses.movement(video)
+    assert moved.shape == (2, 2 * 16 * 16)
+    torch.testing.assert_close(moved[0, :2], torch.tensor([1.0, 0]), atol=0.01, rtol=0)
     torch.testing.assert_close(moved[0], moved[1], atol=0.05, rtol=0)
-    assert moved[:, 0, 256:].abs().max() == 0
+    assert moved[:, 256:].abs().max() == 0
 
 
 @pytest.mark.parametrize("n", [4, 5, 8, 9, 32])
@@ -233,13 +253,14 @@ def test_consistency_is_about_1_where_a_code_says_nothing(n: int) -> None:
     shared, found = sharing(n, True, True), {"own": [], "other": []}
     draws = torch.Generator().manual_seed(0)
     for _ in range(200):
-        codes = torch.randn(n, 5, 3, generator=draws) * torch.tensor([1, 100, 1, 1, 0.1])[:, None]
+        codes = torch.randn(n, 3, generator=draws), 100 * torch.randn(n, 9, generator=draws)
         for name, part in (("own", shared.content), ("other", shared.motion)):
-            found[name].append(losses.consistency_loss(codes[part], shared.content, shared.motion))
+            seen = [each[part] for each in codes]
+            found[name].append(losses.consistency_loss(seen, shared.content, shared.motion))
     assert max(found["own"]) == 0, "what the code decides"
     assert torch.stack(found["other"]).median() == pytest.approx(1, abs=0.15), "what the other one decides"
-    grey = torch.zeros(n, 5, 3, requires_grad=True)
-    losses.consistency_loss(grey, shared.content, shared.motion).backward()
+    grey = torch.zeros(n, 5, requires_grad=True)
+    losses.consistency_loss([grey], shared.content, shared.motion).backward()
     assert grey.grad is not None and grey.grad.isfinite().all()
 
 

@@ -64,37 +64,55 @@ def energy_loss(drawn: Tensor, real: Tensor, times: Tensor) -> Tensor:
     return ((moved + 1e-3).log() - (wanted + 1e-3).log()).abs()
 
 
-def appearance(video: Tensor) -> Tensor:
-    """Summarise what clips [n, t, c, h, w] look like as wholes, [n, c + 2, 1]: mean colours, contrast, and
-    sharpness, the mean absolute difference from the mean of the 3 x 3 pixels about each.
+def palette(frames: Tensor, bins: int = 6) -> Tensor:
+    """Count the colours of frames [m, 3, h, w] in [-1, 1]: a histogram, [m, bins^3], of `bins` levels of each
+    of red, green and blue; a colour between levels counts for its neighbours by its nearness.
+    """
+    at = (frames.float().clamp(-1, 1) + 1) / 2 * (bins - 1)
+    levels = torch.arange(bins, device=frames.device, dtype=at.dtype)[:, None, None]
+    red, green, blue = (1 - (at[:, :, None] - levels).abs()).clamp(min=0).flatten(3).unbind(1)  # m bins hw
+    pairs = rearrange(red[:, :, None] * green[:, None], "m r g p -> m (r g) p")
+    with torch.autocast(frames.device.type, enabled=False):  # counts of few pixels need all their digits
+        return (pairs @ blue.mT).flatten(1) / pairs.shape[-1]
+
+
+def appearance(video: Tensor) -> list[Tensor]:
+    """Summarise what clips [n, t, c, h, w] look like as wholes, [n, d] each: mean colours, contrast,
+    sharpness (the mean absolute difference from the mean of the 3 x 3 pixels about each) and, of colour
+    frames, the palette.
     """
     frames = rearrange(video.float(), "n t c h w -> (n t) c h w")
     sharpness = (frames - F.avg_pool2d(frames, 3, 1, 1, count_include_pad=False)).abs().mean((1, 2, 3))
     contrast = frames.std((2, 3)).mean(1)
-    each = torch.cat([frames.mean((2, 3)), torch.stack([contrast, sharpness], 1)], 1)
-    return reduce(each, "(n t) k -> n k 1", "mean", n=len(video))
+    each = [frames.mean((2, 3)), contrast[:, None], sharpness[:, None]]
+    if frames.shape[1] == 3:
+        each.append(palette(frames))
+    return [reduce(part, "(n t) d -> n d", "mean", n=len(video)) for part in each]
 
 
-def movement(video: Tensor, size: int = 16) -> Tensor:
-    """Map where clips [n, t, c, h, w] move, [n, 1, (t - 1) size size]: between neighbouring frames, the mean
+def movement(video: Tensor, size: int = 16) -> list[Tensor]:
+    """Map where clips [n, t, c, h, w] move, [n, (t - 1) size size]: between neighbouring frames, the mean
     absolute difference in each place of a grid of `size` by `size`, as a share of the whole frame's.
     """
     changed = video.float().diff(dim=1).abs().mean(2)  # n t h w
     small = F.adaptive_avg_pool2d(changed, min(size, video.shape[-1])).flatten(2)
-    return (small / (small.sum(-1, keepdim=True) + 1e-3)).flatten(1)[:, None]
+    return [(small / (small.sum(-1, keepdim=True) + 1e-3)).flatten(1)]
 
 
-def consistency_loss(seen: Tensor, own: Tensor, other: Tensor) -> Tensor:
-    """Tell how far a code alone decides what is seen in clips, [n, k, d] of k kinds: the distance of clips
-    that share it, as a share of the distance of those that share no code, mean over kinds; 0 where it decides
+def consistency_loss(seen: list[Tensor], own: Tensor, other: Tensor) -> Tensor:
+    """Tell how far a code alone decides what is seen in clips, [n, d] each: the distance of clips that share
+    it, as a share of the distance of those that share no code, mean over what is seen; 0 where it decides
     all, about 1 where it decides nothing. own, other: where each clip's code, and its other code, come from,
     [n].
     """
-    apart = (seen[:, None] - seen).abs().mean(-1)  # n n k
     alike = own[:, None] == own
     strangers = ~alike & (other[:, None] != other)
     alike = alike & ~torch.eye(len(own), dtype=torch.bool, device=own.device)
-    return (apart[alike].mean(0) / (apart[strangers].mean(0) + 1e-4)).mean()
+    shares = []
+    for part in seen:
+        apart = (part[:, None] - part).abs().mean(-1)  # n n
+        shares.append(apart[alike].mean() / (apart[strangers].mean() + 1e-4))
+    return torch.stack(shares).mean()
 
 
 def teacher_loss(drawn: Tensor, taught: Tensor, size: int) -> Tensor:
