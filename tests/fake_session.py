@@ -65,7 +65,7 @@ class FakeSession:
     def __init__(self) -> None:
         axes = {"action": ["walk", "cast", "slash"], "direction": ["up", "left", "down", "right"]}
         self.infos = [
-            info("mocogan-sprites", "Sprites", axes),
+            replace(info("mocogan-sprites", "Sprites", axes), data="sprites"),
             info("mocogan-actions", "Actions", {"action": ["run", "wave"]}),
             info("mocogan-shapes", "Shapes", None, truncation=True),
         ]

@@ -204,6 +204,20 @@ def test_an_exported_clip_gives_its_recipe_back(service: web.Service, tmp_path: 
     assert not path.exists(), "an upload is deleted once it is read"
 
 
+def test_pixel_art_keeps_its_edges_when_it_grows(service: web.Service) -> None:
+    clip = np.random.default_rng(0).integers(256, size=(2, 8, 8, 3), dtype=np.uint8)
+    art, smooth = web.enlarged(clip, 4, True), web.enlarged(clip, 4, False)
+    assert art.shape == smooth.shape == (2, 32, 32, 3)
+    assert (art[:, ::4, ::4] == clip).all() and (art[:, 3::4, 3::4] == clip).all()
+    assert (smooth != art).mean() > 0.5
+    assert abs(smooth.astype(float).mean() - clip.mean()) < 3
+    assert (web.enlarged(clip, 1, False) == clip).all()
+    assert [info.pixel_art for info in service.models.values()] == [
+        info.data == "sprites" for info in service.models.values()
+    ]
+    assert {web.describe(info)["pixel_art"] for info in service.models.values()} == {True, False}
+
+
 def test_a_cancelled_export_leaves_nothing(service: web.Service, tmp_path: Path) -> None:
     steps = service.export(service.read({"frames": 128}), "mp4", tmp_path)
     next(steps)

@@ -224,6 +224,19 @@ def test_scrubbing_moves_the_playhead_and_the_filmstrip_too(visitor: Visitor) ->
     assert page.evaluate("vidgen.clock.frame") in (8, 9)
 
 
+def test_pixels_show_only_where_they_are_art(visitor: Visitor) -> None:
+    page = visitor.open("?m=mocogan-sprites").page
+    look = "getComputedStyle(document.querySelector('{}')).imageRendering"
+    visitor.until("vidgen.shown")
+    assert page.evaluate(look.format(".vg-screen")) == "pixelated"
+    page.evaluate("vidgen.adopt({ ...vidgen.recipe, model: 'mocogan-shapes', category: null })")
+    visitor.until("vidgen.shown.recipe.model === 'mocogan-shapes'")
+    assert page.evaluate(look.format(".vg-screen")) == "auto"
+    page.get_by_role("tab", name="Swap").click()
+    visitor.until("vidgen.boardShown?.done === vidgen.boardShown?.all")
+    assert page.evaluate(look.format(".vg-cell canvas")) == "auto"
+
+
 def test_path_and_meters_follow_the_clip(visitor: Visitor) -> None:
     page = visitor.open().page
     visitor.until("document.querySelector('[data-meter=motion_energy] dd').textContent !== ''")

@@ -20,6 +20,9 @@ TRANSLATORS = ("recyclegan",)  # families that turn a video into another; the ot
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 
+PIXEL_ART = ("sprites",)  # data sets
+
+
 @dataclass(frozen=True)
 class ModelInfo:
     """What a person needs to know of a model; read from the file's header."""
@@ -42,6 +45,11 @@ class ModelInfo:
     reversible: bool = False  # a translator that also translates back
     motion_styles: int = 0  # of which a generator can show where each acts
     data: str = ""  # what it was trained on: models of the same can be compared
+
+    @property
+    def pixel_art(self) -> bool:
+        """Tell whether pixels are meant to be seen: enlarged, they keep their edges."""
+        return self.data in PIXEL_ART
 
 
 def models(folder: str | Path = WEIGHTS) -> list[ModelInfo]:

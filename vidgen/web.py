@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from vidgen import catalogue, video_io
@@ -120,8 +121,8 @@ class Service:
     def film(self, name: str, chunks: Iterable[np.ndarray], total: int, **how: Any) -> Iterator[float | Path]:
         """Write chunks of frames, uint8 [chunk, h, w, c], to a file; yields the share done, then the path.
 
-        how: folder, kind (one of KINDS), fps, recipe (a mapping or None), scale (one of SCALES). Closing the
-        iterator early leaves no file.
+        how: folder, kind (one of KINDS), fps, recipe (a mapping or None), scale (one of SCALES), pixel_art
+        (whether enlarged pixels keep their edges). Closing the iterator early leaves no file.
         """
         folder, kind, scale = Path(how["folder"]), how["kind"], how.get("scale", 1)
         if kind not in KINDS:
@@ -131,7 +132,7 @@ class Service:
         path, done = folder / f"{name}.{kind}", 0
         with video_io.ClipWriter(path, how["fps"], how.get("recipe")) as writer:
             for chunk in chunks:
-                for frame in chunk.repeat(scale, 1).repeat(scale, 2):
+                for frame in enlarged(chunk, scale, how.get("pixel_art", True)):
                     writer.add(frame)
                 done += len(chunk)
                 yield 0.9 * done / total
@@ -142,7 +143,8 @@ class Service:
         name = f"{recipe.model}-{recipe.content_seed}-{recipe.motion_seed}"
         chunks = self._in_turn(self.session.stream(recipe))
         how = {"folder": folder, "kind": kind, "fps": recipe.fps, "recipe": recipe.to_dict(), "scale": scale}
-        return self.film(name, chunks, recipe.frames, **how)
+        art = self.models[recipe.model].pixel_art
+        return self.film(name, chunks, recipe.frames, pixel_art=art, **how)
 
     def grid(
         self, recipe: Recipe, contents: Sequence[int], motions: Sequence[int], kind: str, folder: Path
@@ -245,6 +247,16 @@ def fields(request: Any, *names: str) -> dict[str, Any]:
     return request
 
 
+def enlarged(clip: np.ndarray, scale: int, pixel_art: bool) -> np.ndarray:
+    """Enlarge frames, uint8 [t, h, w, c], a whole number of times: pixel art by its pixels, others smoothly
+    (bicubic).
+    """
+    if pixel_art or scale == 1:
+        return clip.repeat(scale, 1).repeat(scale, 2)
+    size = (clip.shape[2] * scale, clip.shape[1] * scale)
+    return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in clip])
+
+
 def sheet(clips: np.ndarray, fps: float) -> dict[str, Any]:
     """Give clips, uint8 [n, t, h, w, c], to the page: one JPEG with the clips side by side and their frames
     one below the other, as {"src", "frames", "columns", "width", "height", "fps"}.
@@ -274,7 +286,7 @@ def defaults(info: ModelInfo) -> dict[str, Any]:
 def describe(info: ModelInfo) -> dict[str, Any]:
     """Give what the page needs to know of a model, JSON-able."""
     shown = ("name", "title", "family", "size", "fps", "clip_length", "categories", "licence", "truncation")
-    shown += ("motion_styles",)
+    shown += ("motion_styles", "pixel_art")
     axes = info.category_axes or ({"category": info.categories} if info.categories else {})
     return {name: getattr(info, name) for name in shown} | {
         "axes": [{"name": name, "values": list(values)} for name, values in axes.items()],

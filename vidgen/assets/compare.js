@@ -50,10 +50,13 @@ vidgen.mountCompare = (element, props, server) => {
     say('error', answer?.error || t('offline'));
     return null;
   };
-  const live = new vidgen.Live((wish) => server.compare(wish), async (answer) => {
+  const live = new vidgen.Live((wish) => server.compare(wish), async (answer, wish) => {
     sheet = await vidgen.picture(answer.src);
     clip = answer;
-    papers.forEach(({ canvas }) => Object.assign(canvas, { width: clip.width, height: clip.height }));
+    papers.forEach(({ canvas }, side) => {
+      Object.assign(canvas, { width: clip.width, height: clip.height });
+      vidgen.edges(canvas, wish.models[side]);
+    });
     reveal(null);
     choose({});
     open(true);

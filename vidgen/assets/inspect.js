@@ -22,11 +22,12 @@ vidgen.mountInspect = (element, props, server) => {
     return true;
   });
 
-  const cells = () => {
+  const cells = (model) => {
     const figures = Array.from({ length: clip.columns }, (_, place) => {
       const name = place ? t('style_n', { n: place }) : t('clip');
       const canvas = make('canvas', { width: clip.width, height: clip.height });
       canvas.setAttribute('role', 'img');
+      vidgen.edges(canvas, model);
       canvas.setAttribute('aria-label', place ? t('style_label', { n: place }) : t('clip_label', { content: recipe.content_seed, motion: recipe.motion_seed }));
       return make('figure', {}, canvas, make('figcaption', { textContent: name }));
     });
@@ -66,7 +67,7 @@ vidgen.mountInspect = (element, props, server) => {
   const live = new vidgen.Live((wish) => server.inspect({ recipe: wish }), async (answer, wish) => {
     sheet = await vidgen.picture(answer.src);
     clip = answer;
-    cells();
+    cells(wish.model);
     table(answer.cosine);
     clock.load(answer.frames, answer.fps);
     shown = wish;

@@ -20,6 +20,9 @@ vidgen.picture = async (src) => {
   return image;
 };
 
+// Enlarged, pixel art keeps its edges; anything else is smoothed.
+vidgen.edges = (canvas, model) => canvas.classList.toggle('vg-pixels', Boolean(vidgen.models[model]?.pixel_art));
+
 // Time for everything that moves: a position in frames, kept over a change of the clip.
 vidgen.Clock = class {
   constructor(onFrame) {
@@ -154,6 +157,7 @@ vidgen.mountStage = (element, props, server, trigger) => {
         Object.assign(screen, { width: answer.width, height: answer.height });
       }
       clip = answer;
+      vidgen.edges(screen, recipe.model);
       scrub.max = answer.frames - 1;
       screen.setAttribute('aria-label', describe(recipe));
       clock.load(answer.frames, answer.fps);

@@ -99,6 +99,7 @@ vidgen.mountBoard = (element, server, trigger) => {
       batch.forEach((cell, place) => {
         Object.assign(cell, { image, place, clip: answer });
         Object.assign(cell.canvas, { width: answer.width, height: answer.height });
+        vidgen.edges(cell.canvas, cell.recipe.model);
         cell.button.setAttribute('aria-busy', 'false');
       });
       clock.load(answer.frames, answer.fps);
@@ -128,6 +129,7 @@ vidgen.mountBoard = (element, server, trigger) => {
     if (kept?.image) {
       Object.assign(cell, { image: kept.image, place: kept.place, clip: kept.clip });
       Object.assign(canvas, { width: kept.clip.width, height: kept.clip.height });
+      vidgen.edges(canvas, plan.recipe.model);
     } else button.setAttribute('aria-busy', 'true');
     return cell;
   };
