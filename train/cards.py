@@ -108,15 +108,15 @@ DATA = {
         "One day over one region: no storm, no night, no other sky. It is a picture of how clouds look, not "
         "a forecast or a measurement of any weather. The ground drifts along with its clouds, and a sky is "
         "a torus of 96 px: what leaves it on one side comes back on the other, changed. Where another "
-        "motion is spliced in, the sky jumps.",
+        "motion is spliced in, the sky jumps. Within a clip, a sky changes less than real ones do.",
     ),
     "heads": (
         "Talking heads drawn by `train/data/avatars.py`: face shape, skin, hair, eyes, clothes and "
         "background of each face at random; they turn, look about, blink, speak and change their "
         "expression. One face in ten is held out.",
         "Cartoon heads that our own generator draws, and nobody who lives: it can show no real person. "
-        "The motion code turns heads, and changes light and colours a little along with it; mouths and eyes "
-        "move by chance more than by it. Dark faces keep few details, and the two eyes of a face may differ.",
+        "The motion code turns and tilts heads; mouths and eyes follow it hardly more than by chance, and "
+        "glasses come and go. The two eyes of a face may differ, and outlines may glow.",
     ),
 }
 
