@@ -314,6 +314,15 @@ class TestEvaluate:
     def test_enough_windows_are_different(self, lengths: list[int], stride: int, longest: int) -> None:
         assert real._longest(np.array(lengths), stride) == longest
 
+    def test_both_splits_have_clips_of_the_greatest_length(self, tmp_path: Path) -> None:
+        (tmp_path / "clips").mkdir()
+        for name, frames in (("train", 20), ("test", 300)):
+            noise = np.random.default_rng(0).integers(256, size=(frames, 16, 16, 3), dtype=np.uint8)
+            write_clip(tmp_path / "clips" / f"{name}.gif", noise, 12)
+        pack(open_clips(tmp_path / "clips", 16), tmp_path / "a.pack", tests=["test"])
+        opened = open_real("noise", str(tmp_path / "a.pack"), tmp_path, 16, 1)
+        assert opened.longest == 20, "of the test clip, 45"
+
     def test_clips_are_compared_longer_than_they_were_trained(self) -> None:
         drawn = real.open_real("shapes", None, Path(), 16, 1)
         assert evaluate.long_length(None, 16) is None

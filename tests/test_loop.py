@@ -358,7 +358,9 @@ class Hungry(Calm):
         return super().step(index)
 
 
-@pytest.mark.parametrize(("fits", "remedy"), [(5, "4 do: add --accumulate 3"), (0, "not even 1 would")])
+@pytest.mark.parametrize(
+    ("fits", "remedy"), [(5, "4 do: add --accumulate 3"), (0, "no smaller parts of 1 clip(s) or more do")]
+)
 def test_out_of_memory_is_answered(fits: int, remedy: str) -> None:
     trainer = Hungry(fits)
     error = memory.advice(trainer.step, trainer.team, trainer.batch, 7)
@@ -423,3 +425,11 @@ def test_the_training_commands_of_the_readme_can_run() -> None:
     for line, model in zip(lines, baselines.MODELS, strict=True):
         args = line.split("-m train.baselines ")[1].split()
         assert baselines.parse(args)[1].model == model
+
+
+def test_a_batch_too_small_for_the_recipe_is_told_before_memory_is_tried() -> None:
+    class Comparing:
+        fewest = 4
+
+    with pytest.raises(VidgenError, match="compares 4 clips with each other, and a process has 2"):
+        memory.choose(Comparing(), Team(), 2, 100)

@@ -315,10 +315,14 @@ def test_a_weight_has_an_effect(source: ShapeSource, name: str) -> None:
 def test_what_needs_several_clips_or_frames_says_so(source: ShapeSource) -> None:
     for name, least in (("spread", 2), ("consistency", 4), ("motion_consistency", 4)):
         t = trainer(source, batch=least - 1, redraw=0.0, poses=0, warm_up=0, **{name: 1.0})
-        with pytest.raises(VidgenError, match=f"{name}: .* choose parts of {least} clips or more"):
+        with pytest.raises(
+            VidgenError, match=f"too small for --{name.replace('_', '-')}: choose parts of {least} clips"
+        ):
             t.step(0)
         assert t.fewest == least
-    with pytest.raises(VidgenError, match="redraw, consistency: a part of 1"):
+    with pytest.raises(
+        VidgenError, match="A part of 1 .* too small for --redraw, --consistency: .* set them to 0"
+    ):
         trainer(source, batch=1, consistency=1.0, warm_up=9).step(0)
     for name in ("energy", "motion_consistency"):
         with pytest.raises(VidgenError, match=f"{name} compares neighbouring frames"):
@@ -563,7 +567,7 @@ def test_a_sheet_leaves_the_training_as_it_was(source: ShapeSource, tmp_path: Pa
 
 
 def test_parts_of_one_clip_are_refused(source: ShapeSource) -> None:
-    with pytest.raises(VidgenError, match="redraw: a part of 1 clip"):
+    with pytest.raises(VidgenError, match="A part of 1 .* too small for --redraw"):
         trainer(source, batch=1).step(0)
 
 

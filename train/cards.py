@@ -108,7 +108,8 @@ DATA = {
         "One day over one region: no storm, no night, no other sky. It is a picture of how clouds look, not "
         "a forecast or a measurement of any weather. The ground drifts along with its clouds, and a sky is "
         "a torus of 96 px: what leaves it on one side comes back on the other, changed. Where another "
-        "motion is spliced in, the sky jumps. Within a clip, a sky changes less than real ones do.",
+        "motion is spliced in, the sky jumps. Within a clip, a sky's colours, cover and grain change "
+        "less than real ones do.",
     ),
     "heads": (
         "Talking heads drawn by `train/data/avatars.py`: face shape, skin, hair, eyes, clothes and "

@@ -65,7 +65,7 @@ def principal_changes(
         plus, minus = pictures.flatten(1).double().split(dim)
         jacobian = (plus - minus) / (2 * step)
         total += jacobian @ jacobian.T
-    root = sampling.content_root(model)
+    root = sampling.content_root(model).to(total)
     vectors = torch.linalg.eigh(root @ total @ root).eigenvectors.flip(1).T[:COUNT] @ root
     strongest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
     return F.pad((vectors * strongest.sign()).float(), (0, 0, 0, COUNT - len(vectors)))

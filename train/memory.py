@@ -41,7 +41,8 @@ def advice(step: Step, team: Team, batch: int, index: int, fewest: int = 1) -> V
     clips = team.share(batch)
     found = fitting(step, team, batch, [index], team.accumulate + 1, fewest)
     remedy = (
-        f"not even {fewest} would: take narrower networks, smaller frames or shorter clips."
+        f"no smaller parts of {fewest} clip(s) or more do: take narrower networks, smaller frames or "
+        "shorter clips."
         if found is None
         else f"{batch // team.size // found} do: add --accumulate {found}, or --batch auto, and --revise."
     )
@@ -50,7 +51,13 @@ def advice(step: Step, team: Team, batch: int, index: int, fewest: int = 1) -> V
 
 def choose(trainer: object, team: Team, batch: int, steps: int) -> None:
     """Set the team to as few parts as fit in memory, and leave the trainer as it was."""
-    state, fewest = _copied(trainer.state()), fewest_clips(trainer)
+    fewest = fewest_clips(trainer)
+    if batch // team.size < fewest:
+        raise VidgenError(
+            f"This recipe compares {fewest} clips with each other, and a process has {batch // team.size}: "
+            "choose a larger --batch, or fewer processes."
+        )
+    state = _copied(trainer.state())
     # The first step, and a late one that has all losses, also those of every sixteenth step.
     found = fitting(trainer.step, team, batch, sorted({0, (steps - 1) // 16 * 16}), team.accumulate, fewest)
     trainer.load(state)

@@ -48,7 +48,7 @@ from vidgen.models.mostganv import MoStGANV, MoStGANVConfig
 from vidgen.timecodes import sample_times
 
 ROWS = 10  # of generated clips on a sheet
-# Losses that compare clips: how many they need.
+# What needs several clips in each part of a batch, and how many; of one clip, redrawing teaches no content.
 COMPARING = {"redraw": 2, "spread": 2, "consistency": LEAST, "motion_consistency": LEAST}
 
 
@@ -137,15 +137,16 @@ class MoStGANVTrainer:
 
     @property
     def fewest(self) -> int:
-        """Count the clips that a part of the batch must have, as some losses compare clips."""
+        """Count the clips that a part of the batch must have."""
         return max((least for name, least in COMPARING.items() if getattr(self.o, name)), default=1)
 
     def _check_part(self) -> None:
         if (clips := self.team.share(self.o.batch)) < self.fewest:
             names = [name for name, least in COMPARING.items() if getattr(self.o, name) and clips < least]
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
             raise VidgenError(
-                f"{', '.join(names)}: a part of {clips} clip(s) has too few to compare; choose parts of "
-                f"{self.fewest} clips or more (--batch, --accumulate, processes), or set it to 0."
+                f"A part of {clips} clip(s) is too small for {options}: choose parts of {self.fewest} clips "
+                f"or more (--batch, --accumulate, processes), or set {'them' if len(names) > 1 else 'it'} to 0."
             )
 
     def _warming(self, index: int) -> bool:

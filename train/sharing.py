@@ -19,10 +19,10 @@ class Shared:
 
 
 def sharing(n: int, content: bool, motion: bool) -> Shared:
-    """Let clips 2 k and 2 k + 1 share a content, and clips 2 k and 2 k + 3 a motion, the last with the first;
-    of an odd number of clips, the last one shares nothing.
+    """Let clips 2 k and 2 k + 1 share a content, and clips 2 k and 2 k + 3 a motion, where numbers wrap
+    round; of an odd number of clips, the last one shares nothing.
 
-    Of 8, 12, 16, ... clips, pairs fall into different groups of `vidgen.layers.batch_deviation`: in one of
+    Of 8, 16, 32, ... clips, pairs fall into different groups of `vidgen.layers.batch_deviation`: in one of
     them they would differ less than real clips do, and a discriminator would know them by it.
     """
     rows = torch.arange(n)

@@ -53,9 +53,10 @@ vidgen.mountCompare = (element, props, server) => {
   const live = new vidgen.Live((wish) => server.compare(wish), async (answer, wish) => {
     sheet = await vidgen.picture(answer.src);
     clip = answer;
-    papers.forEach(({ canvas }, side) => {
+    const art = wish.models.every((name) => vidgen.models[name]?.pixel_art); // alike on both sides: the vote is blind
+    papers.forEach(({ canvas }) => {
       Object.assign(canvas, { width: clip.width, height: clip.height });
-      vidgen.edges(canvas, wish.models[side]);
+      canvas.classList.toggle('vg-pixels', art);
     });
     reveal(null);
     choose({});

@@ -65,7 +65,8 @@ class Real:
     train, test: choose n clips of a split. content: split -> a hash of what its clips are drawn from.
     swaps: choose the sets of `SWAPS`, where contents and motions can be mixed. labelled: choose test clips
     with their categories, where no judge has been tested on them. longest: frames at which the test
-    split still has `WINDOWS` different clips, at most, where clips are recorded; None where they are drawn.
+    split still has `WINDOWS` different clips, and the training split one, where clips are recorded; None
+    where they are drawn.
     """
 
     train: Choose
@@ -149,7 +150,10 @@ def _pack(data: Path, length: int, stride: int) -> Real:
     def content(split: str) -> str:
         return f"{split} {file_hash(data)} {span} {stride}"
 
-    return Real(choose("train"), choose("test"), content, longest=_longest(packs["test"].lengths, stride))
+    longest = min(
+        _longest(packs["test"].lengths, stride), (int(packs["train"].lengths.max()) - 1) // stride + 1
+    )
+    return Real(choose("train"), choose("test"), content, longest=longest)
 
 
 def _longest(lengths: np.ndarray, stride: int) -> int:

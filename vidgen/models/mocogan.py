@@ -374,7 +374,7 @@ class MoCoGAN(nn.Module):
 
     def content_covariance(self) -> Tensor:
         """Give the covariance of the noise that the content is made of: [d_C, d_C]."""
-        return torch.eye(self.content_dim)
+        return torch.eye(self.content_dim, device=next(self.parameters()).device)
 
 
 def knot_labels(times: Tensor, label: Tensor | None, knots: int) -> Tensor | None:
