@@ -146,7 +146,8 @@ class MoStGANVTrainer:
             options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
             raise VidgenError(
                 f"A part of {clips} clip(s) is too small for {options}: choose parts of {self.fewest} clips "
-                f"or more (--batch, --accumulate, processes), or set {'them' if len(names) > 1 else 'it'} to 0."
+                "or more (--batch, --accumulate, processes), or set "
+                f"{'them' if len(names) > 1 else 'it'} to 0."
             )
 
     def _warming(self, index: int) -> bool:
