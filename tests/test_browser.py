@@ -224,6 +224,12 @@ def test_scrubbing_moves_the_playhead_and_the_filmstrip_too(visitor: Visitor) ->
     assert page.evaluate("vidgen.clock.frame") in (8, 9)
 
 
+def test_a_model_without_categories_offers_no_change_of_them(visitor: Visitor) -> None:
+    page = visitor.open("?m=mocogan-shapes").page
+    visitor.until("vidgen.shown")
+    assert not page.locator("#category_change").is_visible()
+
+
 def test_pixels_show_only_where_they_are_art(visitor: Visitor) -> None:
     page = visitor.open("?m=mocogan-sprites").page
     look = "getComputedStyle(document.querySelector('{}')).imageRendering"

@@ -172,7 +172,8 @@ vidgen.updates = () => {
   const model = vidgen.models[vidgen.recipe.model];
   const values = vidgen.controlValues(vidgen.recipe);
   expect([...values]);
-  document.querySelector('#category_change')?.toggleAttribute('hidden', !model.axes.length);
+  // On the root: at the first call, the part of the page that it hides may not be there yet.
+  document.documentElement.classList.toggle('vg-no-categories', !model.axes.length);
   return vidgen.names.map((name, i) => ({ __type__: 'update', value: values[i], ...trimmings(name, model) }));
 };
 
