@@ -188,7 +188,7 @@ def test_energy_is_that_of_neighbours() -> None:
     assert near > 4 * far, "the same change counts more between neighbours than 7 frames apart"
 
 
-def test_appearance_is_colours_contrast_sharpness_and_palette() -> None:
+def test_appearance_is_colours_contrast_sharpness_and_histogram() -> None:
     video = torch.zeros(1, 2, 3, 8, 8)
     video[:, :, 1] = 0.5
     colours, contrast, sharpness, counted = losses.appearance(video)
@@ -199,23 +199,23 @@ def test_appearance_is_colours_contrast_sharpness_and_palette() -> None:
     torch.testing.assert_close(colours, torch.tensor([[0.5, 0.5, 0]]))
     assert contrast.item() == pytest.approx(video[0, 0, 0].std().item() / 3)
     assert sharpness.item() > 0.1
-    assert len(losses.appearance(video[:, :, :1])) == 3, "a palette is of colours"
+    assert len(losses.appearance(video[:, :, :1])) == 3, "a histogram is of colours"
 
 
-def test_a_palette_counts_colours_wherever_they_are() -> None:
+def test_a_colour_histogram_counts_colours_wherever_they_are() -> None:
     frames = -torch.ones(2, 3, 4, 4)
     frames[0, 0, 0, :2] = 1  # two red pixels of 16
     frames[1, 0, 3, 1:3] = 1
-    counted = losses.palette(frames, bins=3)
+    counted = losses.colour_histogram(frames, bins=3)
     torch.testing.assert_close(counted[0], counted[1])
     expected = torch.zeros(3, 3, 3)
     expected[0, 0, 0], expected[2, 0, 0] = 14 / 16, 2 / 16
     torch.testing.assert_close(counted[0], expected.flatten())
-    grey = losses.palette(torch.full((1, 3, 4, 4), 0.25), bins=3).reshape(3, 3, 3)
+    grey = losses.colour_histogram(torch.full((1, 3, 4, 4), 0.25), bins=3).reshape(3, 3, 3)
     assert grey.sum().item() == pytest.approx(1)
     assert grey[1, 1, 1].item() == pytest.approx(0.75**3) and grey[2, 2, 2].item() == pytest.approx(0.25**3)
     slope = torch.full((1, 3, 4, 4), 0.9, requires_grad=True)
-    losses.palette(slope)[0, -1].backward()
+    losses.colour_histogram(slope)[0, -1].backward()
     assert (slope.grad > 0).all()
 
 
@@ -289,9 +289,9 @@ def test_clips_are_compared_by_the_codes_that_they_share(source: ShapeSource) ->
         for time in range(3):
             places[row, time, 0, 2 * time, 2 * motion : 2 * motion + 2] = 1
     video = colours * (1 - places) + 0.1 * places
-    found = t._compared(batch, video, times)
+    found = t._compared(batch, video, times, shared)
     assert found["consistency"] < 0.25 and found["motion_consistency"] < 0.05
-    swapped = t._compared(batch, video[torch.tensor([0, 3, 2, 5, 4, 7, 6, 1])], times)
+    swapped = t._compared(batch, video[torch.tensor([0, 3, 2, 5, 4, 7, 6, 1])], times, shared)
     assert swapped["consistency"] > 0.5 and swapped["motion_consistency"] > 0.5
     alone = losses.collapse_loss(video[::2, 0], batch.video[:, 0])
     torch.testing.assert_close(found["spread"], alone)

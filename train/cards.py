@@ -124,13 +124,12 @@ DATA = {
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured: one value per repetition, and the same of real clips of both splits, where there are
-    any.
+    """What was measured, one value per repetition; marks: the same of real clips, where there are any, by
+    split.
     """
 
     values: dict[str, list[float]]
-    real: dict[str, list[float]]
-    train: dict[str, list[float]]
+    marks: dict[str, dict[str, list[float]]]
     samples: int
     seed: int
     data: str | None
@@ -141,9 +140,9 @@ class Figures:
             return "none: its clips do not differ"
         return with_spread(pattern_of(name), self.values[name])
 
-    def real_text(self, name: str, split: str = "real") -> str:
-        """Format the same of real clips; split: "real", those of the test split, or "train"."""
-        found = getattr(self, split)
+    def real_text(self, name: str, split: str = "test") -> str:
+        """Format the same of real clips of a split."""
+        found = self.marks[split]
         return with_spread(pattern_of(name), found[name]) if name in found else ""
 
     def command(self, path: Path) -> str:

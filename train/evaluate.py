@@ -77,7 +77,7 @@ def evaluate(args: argparse.Namespace) -> None:
         if long:
             found.join(measure_lengths(session, info, request, request.extractor, long, bar.update, "FVD-c"))
         marks = {split: real_marks(request, info, long, split, bar.update) for split in ("test", "train")}
-    figures = cards.Figures(found.values, marks["test"], marks["train"], args.samples, args.seed, args.data)
+    figures = cards.Figures(found.values, marks, args.samples, args.seed, args.data)
     cards.write_card(session, args.model, kind, reader, figures)
 
 

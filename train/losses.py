@@ -64,7 +64,7 @@ def energy_loss(drawn: Tensor, real: Tensor, times: Tensor) -> Tensor:
     return ((moved + 1e-3).log() - (wanted + 1e-3).log()).abs()
 
 
-def palette(frames: Tensor, bins: int = 6) -> Tensor:
+def colour_histogram(frames: Tensor, bins: int = 6) -> Tensor:
     """Count the colours of frames [m, 3, h, w] in [-1, 1]: a histogram, [m, bins^3], of `bins` levels of each
     of red, green and blue; a colour between levels counts for its neighbours by its nearness.
     """
@@ -79,14 +79,14 @@ def palette(frames: Tensor, bins: int = 6) -> Tensor:
 def appearance(video: Tensor) -> list[Tensor]:
     """Summarise what clips [n, t, c, h, w] look like as wholes, [n, d] each: mean colours, contrast,
     sharpness (the mean absolute difference from the mean of the 3 x 3 pixels about each) and, of colour
-    frames, the palette.
+    frames, the colour histogram.
     """
     frames = rearrange(video.float(), "n t c h w -> (n t) c h w")
     sharpness = (frames - F.avg_pool2d(frames, 3, 1, 1, count_include_pad=False)).abs().mean((1, 2, 3))
     contrast = frames.std((2, 3)).mean(1)
     each = [frames.mean((2, 3)), contrast[:, None], sharpness[:, None]]
     if frames.shape[1] == 3:
-        each.append(palette(frames))
+        each.append(colour_histogram(frames))
     return [reduce(part, "(n t) d -> n d", "mean", n=len(video)) for part in each]
 
 

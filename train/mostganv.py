@@ -38,7 +38,7 @@ from train.posterior import (
 )
 from train.pretrained import perceptual_distance, pretrained
 from train.projected import ProjectedDiscriminator
-from train.sharing import LEAST, sharing
+from train.sharing import LEAST, Shared, sharing
 from train.sheets import write_sheet
 from train.starting import begin_with, inherited
 from vidgen.checkpoint import save_model
@@ -233,7 +233,7 @@ class MoStGANVTrainer:
             frames = self.g.image(frames)
         if adversarial:
             made["video"] = rearrange(frames[: n * o.frames], "(n t) c h w -> n t c h w", n=n)
-            made |= self._compared(batch, made["video"], made["times"])
+            made |= self._compared(batch, made["video"], made["times"], shared)
             if o.teacher:
                 made["teacher"] = losses.teacher_loss(made["video"], self._shown(*codes), o.teacher_size)
         if o.redraw:
@@ -243,10 +243,9 @@ class MoStGANVTrainer:
             made |= {name: torch.cat([made[name], value]) for name, value in more.items()}
         return made
 
-    def _compared(self, batch: Batch, video: Tensor, times: Tensor) -> dict[str, Tensor]:
+    def _compared(self, batch: Batch, video: Tensor, times: Tensor, shared: Shared) -> dict[str, Tensor]:
         """Compare new clips [n, t, c, h, w] with each other and with real ones, as the recipe asks."""
         o, found = self.o, {}
-        shared = sharing(len(video), o.consistency > 0, o.motion_consistency > 0)
         content, motion = shared.content.to(self.device), shared.motion.to(self.device)
         if o.spread:
             found["spread"] = losses.collapse_loss(video[content.unique(), 0], batch.video[:, 0])

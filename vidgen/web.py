@@ -143,8 +143,8 @@ class Service:
         name = f"{recipe.model}-{recipe.content_seed}-{recipe.motion_seed}"
         chunks = self._in_turn(self.session.stream(recipe))
         how = {"folder": folder, "kind": kind, "fps": recipe.fps, "recipe": recipe.to_dict(), "scale": scale}
-        art = self.models[recipe.model].pixel_art
-        return self.film(name, chunks, recipe.frames, pixel_art=art, **how)
+        how["pixel_art"] = self.models[recipe.model].pixel_art
+        return self.film(name, chunks, recipe.frames, **how)
 
     def grid(
         self, recipe: Recipe, contents: Sequence[int], motions: Sequence[int], kind: str, folder: Path

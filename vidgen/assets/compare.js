@@ -53,10 +53,9 @@ vidgen.mountCompare = (element, props, server) => {
   const live = new vidgen.Live((wish) => server.compare(wish), async (answer, wish) => {
     sheet = await vidgen.picture(answer.src);
     clip = answer;
-    const art = wish.models.every((name) => vidgen.models[name]?.pixel_art); // alike on both sides: the vote is blind
     papers.forEach(({ canvas }) => {
       Object.assign(canvas, { width: clip.width, height: clip.height });
-      canvas.classList.toggle('vg-pixels', art);
+      vidgen.edges(canvas, ...wish.models); // alike on both sides: the vote is blind
     });
     reveal(null);
     choose({});

@@ -21,7 +21,8 @@ vidgen.picture = async (src) => {
 };
 
 // Enlarged, pixel art keeps its edges; anything else is smoothed.
-vidgen.edges = (canvas, model) => canvas.classList.toggle('vg-pixels', Boolean(vidgen.models[model]?.pixel_art));
+vidgen.edges = (canvas, ...models) =>
+  canvas.classList.toggle('vg-pixels', models.every((model) => vidgen.models[model]?.pixel_art));
 
 // Time for everything that moves: a position in frames, kept over a change of the clip.
 vidgen.Clock = class {
